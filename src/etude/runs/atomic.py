@@ -80,7 +80,9 @@ def read_json(path: Path | str) -> Any:
 
 
 def _cannot_write(path: Path, error: OSError) -> EtudeError:
-    return EtudeError(f"{path}: cannot be written ({error.strerror})", "Free some space or choose another --out.")
+    return EtudeError(
+        f"{path}: cannot be written ({error.strerror})", "Free some space or choose another --out."
+    )
 
 
 def _sync(path: Path) -> None:

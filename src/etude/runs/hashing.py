@@ -14,7 +14,9 @@ from etude.errors import EtudeError
 
 def content_hash(value: Any) -> str:
     """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces; paths count as their text."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str)
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -50,14 +50,18 @@ class Run:
         if self.path.exists() and not self.path.is_dir():
             raise EtudeError(f"{self.path} is a file", "Give a folder as --out.")
         if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / ".run.lock").exists():
-            raise EtudeError(f"{self.path} is not empty and is not a run's folder", "Give a new folder as --out.")
+            raise EtudeError(
+                f"{self.path} is not empty and is not a run's folder", "Give a new folder as --out."
+            )
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.path / ".run.lock", "w")  # noqa: SIM115 - held until __exit__
+        self._lock = open(self.path / ".run.lock", "w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise EtudeError(f"{self.path} is in use by another process", "Wait for it, or give another --out.") from error
+            raise EtudeError(
+                f"{self.path} is in use by another process", "Wait for it, or give another --out."
+            ) from error
         try:
             self._check_config()
         except EtudeError:
@@ -68,7 +72,9 @@ class Run:
             self._write("running")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Note how it went and release the folder."""
         if self.result is None:
             self._write("interrupted" if kind is None or not issubclass(kind, Exception) else "failed", error)
@@ -143,7 +149,9 @@ class Run:
                 "status": status,
                 "error": None if error is None else f"{type(error).__name__}: {error}"[:2000],
                 "updated": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds": round(self._before + time.monotonic() - self._started, 3) if self._started else self._before,
+                "seconds": round(self._before + time.monotonic() - self._started, 3)
+                if self._started
+                else self._before,
                 "peak_memory_mb": round(peak / (1024**2 if sys.platform == "darwin" else 1024), 1),
                 "host": host_facts(),
                 "versions": versions(),

@@ -1,0 +1,84 @@
+"""Terminal output: tables on stdout; progress and notices on stderr. Text from data is never read as markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from etude.render.blocks import Block, Code, TableBlock, Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@cache
+def console(stderr: bool = True) -> Console:
+    """The shared console: stderr for progress and notices (default), stdout for results."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+
+
+def plain(text: str) -> str:
+    """Text without control characters, so that data cannot move the cursor or change colors."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def cell(value: Any) -> str:
+    """One table cell as text: floats with four significant digits, None as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a cell is a number, to be right-aligned."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> Table:
+    """A rich table; numeric columns are right-aligned.
+
+    Args:
+        columns: Header of each column.
+        rows: Cells, one sequence per row.
+        title: Printed above.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text as RichText
+
+    drawn = Table(
+        box=box.SIMPLE_HEAD, title=RichText(title) if title else None, title_justify="left", pad_edge=False
+    )
+    for index, name in enumerate(columns):
+        numeric = any(is_number(row[index]) for row in rows)
+        drawn.add_column(RichText(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(RichText(plain(cell(value))) for value in row))
+    return drawn
+
+
+def show(block: Block) -> Any:
+    """A block as a rich renderable; pictures, figures and sound are named, not drawn."""
+    from rich.padding import Padding
+    from rich.text import Text as RichText
+
+    if isinstance(block, Text):
+        return RichText(plain(block.text))
+    if isinstance(block, Code):
+        return Padding(RichText(plain(block.text)), (0, 0, 0, 2))
+    if isinstance(block, TableBlock):
+        return table(block.columns, block.rows, title=block.caption)
+    return RichText(f"[{plain(getattr(block, 'alt', '') or block.caption)}]", style="dim")
