@@ -1,0 +1,124 @@
+"""Causal language models and tokenizers in this process, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from etude.errors import EtudeError
+from etude.models.names import model_directory, model_revision
+from etude.models.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Dtype = Literal["float32", "bfloat16", "float16", "auto"]
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """A causal language model in memory, in evaluation mode, with its tokenizer.
+
+    Args:
+        model: The transformers model.
+        tokenizer: Its tokenizer.
+        name: The name it was asked for by.
+        revision: Digest of the files it was loaded from (see `model_revision`).
+        path: The directory it was loaded from.
+        context_length: The most tokens it reads, or None if the config does not say.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    revision: str
+    path: Path
+    context_length: int | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+
+def load_causal_lm(name: str, *, dtype: Dtype = "float32", device: str | None = None) -> CausalLM:
+    """Load a causal language model.
+
+    Args:
+        name: An embedded name (`smollm2`), a directory, a `.gguf` file, or a hub id.
+        dtype: Number format of the weights in memory; `auto` keeps the file's.
+        device: `cpu`, `cuda`, `cuda:1` ...; default: the GPU if there is one.
+
+    Returns:
+        The model in evaluation mode, and its tokenizer.
+
+    Raises:
+        EtudeError: No such model, not a causal LM, or no safetensors weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    directory = model_directory(name)
+    tokenizer = _tokenizer(directory)
+    with quiet_transformers():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                directory, dtype="auto" if dtype == "auto" else getattr(torch, dtype), use_safetensors=True
+            )
+        except (ValueError, OSError, KeyError, ImportError) as error:
+            raise _not_loadable(name, "a causal language model", error) from error
+    model.to(device or default_device())
+    model.eval()
+    return CausalLM(
+        model, tokenizer, name, model_revision(directory), directory, context_length(model.config)
+    )
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer, without its weights.
+
+    Args:
+        name: An embedded name, a directory, a `.gguf` file, or a hub id.
+
+    Raises:
+        EtudeError: No such model, or it has no tokenizer.
+    """
+    return _tokenizer(model_directory(name))
+
+
+def default_device() -> str:
+    """`cuda` if there is a GPU, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def context_length(config: Any) -> int | None:
+    """The most positions a model was made for, from its config."""
+    text = config.get_text_config()
+    for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
+        value = getattr(text, key, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def _tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    with quiet_transformers():
+        try:
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory)
+        except (ValueError, OSError, KeyError, ImportError) as error:
+            raise _not_loadable(str(directory), "a tokenizer", error) from error
+    return tokenizer
+
+
+def _not_loadable(name: str, what: str, error: Exception) -> EtudeError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return EtudeError(
+        f"{name}: cannot be loaded as {what} ({reason})"[:400],
+        "The folder must hold config.json, tokenizer files and weights as .safetensors (save_pretrained writes these).",
+    )
