@@ -65,7 +65,7 @@ def read_documents(source: Path | str) -> list[Document]:
 
 @cache
 def prose() -> str:
-    """English technical prose of the Python installation itself (`pydoc_data.topics`, PSF licence), about 465,000 characters."""
+    """English prose of the Python installation itself: `pydoc_data.topics`, PSF licence, 465k characters."""
     from pydoc_data.topics import topics
 
     return "\n\n".join(topics[name].strip() for name in sorted(topics))

@@ -17,10 +17,10 @@ from etude.errors import EtudeError
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success what was written there becomes `path`, else it is removed.
+    """Give a temporary path beside `path`; what is written there becomes `path` on success, else vanishes.
 
-    The body may create a file or a directory. An existing file is replaced in one step; an existing directory is
-    moved away first and deleted after.
+    The body may create a file or a directory. An existing file is replaced in one step; an existing directory
+    is moved away first and deleted after.
 
     Args:
         path: Where the finished file or directory shall be. Its parent is created.
@@ -60,7 +60,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON to `path` in one step; NaN and infinity are refused (they are not JSON)."""
+    """Write `value` as indented JSON to `path` in one step; NaN and infinity, not being JSON, are refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 

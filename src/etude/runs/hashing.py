@@ -35,7 +35,7 @@ def file_hash(path: Path | str) -> str:
 
 @cache
 def source_hash(package: str) -> str:
-    """SHA-256 (hex) over the Python sources of a package or module, so that results made by other code are not reused."""
+    """SHA-256 (hex) over the Python sources of a package, so that results of other code are not reused."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ValueError(f"{package} has no source")

@@ -1,4 +1,4 @@
-"""A run's folder: `run.json` (what, with what, how it went), `steps/` (what is finished), `result.json` (what came out)."""
+"""A run's folder: `run.json` (what was asked), `steps/` (what is finished), `result.json` (what came out)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _REPORTED = ("etude", "torch", "transformers", "tokenizers", "numpy", "scipy", "
 class Run:
     """One folder, one configuration, one process at a time.
 
-    Opening a folder again with the same configuration resumes it: finished steps keep their records. The result
-    must depend on `config` alone.
+    Opening a folder again with the same configuration resumes it: finished steps keep their records. The
+    result must depend on `config` alone.
 
     Args:
         out: The run's folder; created when missing.
@@ -33,8 +33,8 @@ class Run:
         command: What the user asked for, in words, e.g. `"signround quantize"`.
 
     Raises:
-        EtudeError: The folder belongs to a run with another configuration, to another running process, or holds
-            files that are not a run's.
+        EtudeError: The folder belongs to a run with another configuration, to another running process, or
+            holds files that are not a run's.
     """
 
     def __init__(self, out: Path | str, config: Mapping[str, Any], *, command: str) -> None:

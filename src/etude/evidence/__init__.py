@@ -1,0 +1,33 @@
+"""A paper's claim, put to the test: arms x seeds, paired statistics, a verdict that nobody writes by hand.
+
+claim = Claim(
+    name="example", statement="B beats A", metrics={"error": "lower"},
+    arms=(Arm("A", run_a), Arm("B", run_b)),
+    parts=(Part("main", "B beats A", (Comparison("error", "B", "A"),)),),
+)
+evidence = run_claim(claim, Path("claims/example"))
+evidence.verdicts                     # {"main": "holds"}
+"""
+
+from etude.evidence.claim import Arm, Check, Claim, Comparison, Contrast, Measurement, Part, parse_seeds
+from etude.evidence.evidence import Evidence, Finding, PartFinding
+from etude.evidence.runner import run_claim
+from etude.evidence.statistics import bootstrap_interval, holm, sign_flip_p_value
+
+__all__ = [
+    "Arm",
+    "Check",
+    "Claim",
+    "Comparison",
+    "Contrast",
+    "Evidence",
+    "Finding",
+    "Measurement",
+    "Part",
+    "PartFinding",
+    "bootstrap_interval",
+    "holm",
+    "parse_seeds",
+    "run_claim",
+    "sign_flip_p_value",
+]
