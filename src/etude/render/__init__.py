@@ -1,4 +1,4 @@
-"""How things look, once: terminal tables, one plot style, and the HTML page skeleton with everything escaped."""
+"""How things look, once: terminal tables, one plot style, the HTML page skeleton with everything escaped."""
 
 from etude.render.blocks import Audio, Block, Code, Demo, Figure, Picture, TableBlock, Text
 from etude.render.page import Section, save_page

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from blocks: no network, everything escaped, readable on a phone and in the dark."""
+"""One self-contained HTML page from blocks: no network, everything escaped, fit for phones and dark mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One plot style: readable at phone width, colors that the color-blind can tell apart, SVG text kept as text."""
+"""One plot style: readable at phone width, colors that the color-blind can tell apart, text kept as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B8A200")
 """Okabe-Ito colors, in the order in which arms are drawn."""
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "figure.constrained_layout.use": True,
     "font.size": 10,
     "axes.spines.top": False,
@@ -26,7 +26,7 @@ _STYLE: dict[str, Any] = {
 
 
 def figure_style() -> Any:
-    """The style as a context manager: `with figure_style(): ...`."""
+    """The shared style, as a context manager."""
     import matplotlib
     from cycler import cycler
 

@@ -1,4 +1,4 @@
-"""Terminal output: tables on stdout; progress and notices on stderr. Text from data is never read as markup."""
+"""Terminal output: results on stdout, progress and notices on stderr. Text from data is never markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from etude.render.blocks import Block, Code, TableBlock, Text
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -70,7 +70,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     return drawn
 
 
-def show(block: Block) -> Any:
+def show(block: Block) -> RenderableType:
     """A block as a rich renderable; pictures, figures and sound are named, not drawn."""
     from rich.padding import Padding
     from rich.text import Text as RichText

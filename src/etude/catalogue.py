@@ -1,0 +1,370 @@
+"""Eighteen cards, one per method: what it is for, its paper, its verbs, its claim. Plain data."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from etude.errors import EtudeError
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a person sees of a method before using it.
+
+    Args:
+        name: Its name on the command line: the package's name with hyphens.
+        purpose: What it is for, in one line.
+        paper: Title of the paper.
+        arxiv: Its arXiv number.
+        verbs: Verb to its one-line summary; each is a public function (hyphens for underscores).
+        claim: The paper's claim, made testable, in one sentence.
+        data: What its claim needs and where to get it.
+        figures: The paper's figures: a header row, then rows.
+        figures_note: How to read them.
+    """
+
+    name: str
+    purpose: str
+    paper: str
+    arxiv: str
+    verbs: Mapping[str, str]
+    claim: str
+    data: str
+    figures: tuple[tuple[str, ...], ...] = ()
+    figures_note: str = ""
+
+    @property
+    def package(self) -> str:
+        """Import path of the method."""
+        return f"etude.methods.{self.name.replace('-', '_')}"
+
+    @property
+    def status(self) -> Literal["ready", "planned"]:
+        """Ready when the package can be imported, else planned."""
+        spec = importlib.util.find_spec("etude.methods")
+        assert spec is not None and spec.submodule_search_locations is not None
+        folder = self.name.replace("-", "_")
+        here = any((Path(p) / folder / "__init__.py").exists() for p in spec.submodule_search_locations)
+        return "ready" if here else "planned"
+
+    @property
+    def recorded(self) -> dict[str, Any] | None:
+        """The recorded evidence of the claim (`docs/results/NAME.json`), or None when there is none."""
+        here = Path(__file__).resolve().parent
+        for folder in (here / "recorded", here.parents[1] / "docs" / "results"):
+            path = folder / f"{self.name}.json"
+            if path.exists():
+                found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return found
+        return None
+
+
+def card(name: str) -> Card:
+    """The card of a method.
+
+    Raises:
+        EtudeError: There is no such method; the hint names the nearest.
+    """
+    if name in CARDS:
+        return CARDS[name]
+    import difflib
+
+    near = difflib.get_close_matches(name.replace("_", "-"), CARDS, n=1)
+    raise EtudeError(
+        f"there is no method {name!r}",
+        f"Did you mean {near[0]!r}? " if near else "See the list with: etude list",
+    )
+
+
+def ready() -> list[Card]:
+    """Cards of the methods that are installed."""
+    return [c for c in CARDS.values() if c.status == "ready"]
+
+
+def _planned(*verbs: str) -> dict[str, str]:
+    """Verbs of a method that is not written yet."""
+    return dict.fromkeys(verbs, "")
+
+
+_ALL = (
+    Card(
+        name="signround",
+        purpose="Quantize a language model's weights to 2-8 bits, with a report of what was lost",
+        paper="Optimize Weight Rounding via Signed Gradient Descent for the Quantization of LLMs",
+        arxiv="2309.05516",
+        verbs={
+            "quantize": "Quantize a model and write it in formats other runtimes load",
+            "compare": "Quantize with several schemes and methods and compare what is lost",
+            "evaluate": "Measure a quantized model against its reference on your text",
+            "inspect": "Show a quantized checkpoint: bits per weight, sizes, skipped layers",
+        },
+        claim=(
+            "At the same format SignRound keeps more of the reference model than round-to-nearest, the "
+            "more so the fewer the bits, and it beats or matches GPTQ and AWQ at 2 bits."
+        ),
+        data="a folder with calib_en.jsonl and eval_en.jsonl (id, source, text): --data DIR",
+    ),
+    Card(
+        name="teenytinyllama",
+        purpose="Train a small language model from nothing: tokenizer, plan, pretraining, evaluation, export",
+        paper="TeenyTinyLlama: open-source tiny language models trained in Brazilian Portuguese",
+        arxiv="2401.16640",
+        verbs=_planned("tokenizer", "fertility", "plan", "prepare", "pretrain", "evaluate", "finetune", "export"),
+        claim=(
+            "For a low-resource language, a native tokenizer and native data beat multilingual ones at "
+            "equal compute."
+        ),
+        data="text in one language (txt, jsonl with text): --data DIR",
+        figures=(
+            ("model", "evaluation loss", "perplexity", "harness average"),
+            ("TTL-160m, 400k steps", "2.79", "16.41", "31.16"),
+            ("TTL-460m, 1.2M steps", "2.46", "11.77", "33.01"),
+        ),
+    ),
+    Card(
+        name="idgen",
+        purpose="Recommend with textual item ids that a language model writes and reads",
+        paper="IDGenRec: LLM-RecSys Alignment with Textual ID Learning",
+        arxiv="2403.19021",
+        verbs=_planned("ids", "train", "evaluate", "recommend", "zeroshot", "check"),
+        claim="With the same backbone and data, ids that mean something beat meaningless ids.",
+        data="items.jsonl and sequences.jsonl: --data DIR",
+    ),
+    Card(
+        name="semcsr",
+        purpose="Train a sentence encoder for your domain from pairs that a language model writes and grades",
+        paper="Semantic-Aware Contrastive Sentence Representation Learning with Large Language Models",
+        arxiv="2310.10962",
+        verbs=_planned("generate", "score", "curate", "train", "evaluate", "run"),
+        claim=(
+            "On the same sentences, LLM-written and self-curated pairs beat dropout-only SimCSE, and each"
+            " stage adds."
+        ),
+        data="sentences and STS pairs: --data DIR",
+        figures=(
+            ("encoder", "STS average"),
+            ("unsupervised SimCSE, BERT-base", "76.25"),
+            ("supervised SimCSE, BERT-base", "81.57"),
+        ),
+    ),
+    Card(
+        name="counting-stars",
+        purpose="Test whether a model collects every fact from a long text: length x evidence heat maps",
+        paper=(
+            "Counting-Stars: A Multi-evidence, Position-aware, and Scalable Benchmark for Evaluating "
+            "Long-Context LLMs"
+        ),
+        arxiv="2403.11802",
+        verbs={
+            "build": "Build the cells of a grid: which stars lie where in which text",
+            "run": "Ask a model about every cell; resumable",
+            "score": "Score the answers by the published rule or ours",
+            "report": "Heat maps, depth curves and tables as a page",
+            "check": "Self-test with instruments of known quality",
+        },
+        claim=(
+            "The benchmark measures what it says: models of known quality get exactly the score they "
+            "should."
+        ),
+        data=(
+            "a folder with the haystacks and official_star_counts.json (the embedded excerpts serve "
+            "otherwise)"
+        ),
+    ),
+    Card(
+        name="geoeval",
+        purpose="Evaluate models on geometry problems that are certified solvable and unique; build new ones",
+        paper="GeoEval: Benchmark for Evaluating LLMs and Multi-Modal Models on Geometry Problem-Solving",
+        arxiv="2402.10104",
+        verbs=_planned("build", "solve", "check", "run", "score", "report", "render"),
+        claim="Backward problems are harder because they must be inverted, not because they are broken.",
+        data="problems.jsonl with facts and answers: --data DIR",
+        figures=(
+            ("model", "main (diagram/text)", "backward", "aug", "hard"),
+            ("GPT-4", "27.95/43.86", "26.00", "45.75", "10.10"),
+            ("WizardMath-70B", "55.67/34.20", "28.66", "37.75", "6.00"),
+        ),
+    ),
+    Card(
+        name="conspemollm",
+        purpose="Label texts for conspiracy content, with an honest account of whether affect helps",
+        paper="ConspEmoLLM: Conspiracy Theory Detection Using an Emotion-Based Large Language Model",
+        arxiv="2403.06765",
+        verbs=_planned("build", "affect", "train", "predict", "evaluate", "probe"),
+        claim="Giving the detector affect knowledge improves conspiracy detection over text alone.",
+        data="your own LOCO or COCO files (not redistributable); EmoBank for the affect half: --data DIR",
+    ),
+    Card(
+        name="tmpt",
+        purpose="Predict the stance of a post with text and image towards a named target",
+        paper="Multi-modal Stance Detection: New Datasets and Model",
+        arxiv="2402.14298",
+        verbs=_planned("train", "predict", "evaluate", "rationale", "hydrate-check"),
+        claim="With few trained parameters, target-prompted text and image beat text alone and image alone.",
+        data="posts with text, image, target, label: --data DIR",
+        figures=(
+            ("model", "Trump", "Biden", "CVS_AET", "Ukraine"),
+            ("BERT", "48.25", "52.04", "75.62", "46.80"),
+            ("TMPT", "55.41", "61.61", "76.60", "59.24"),
+            ("TMPT+CoT", "66.61", "68.75", "74.40", "60.52"),
+        ),
+        figures_note="Macro-F1 x 100, in-target.",
+    ),
+    Card(
+        name="bioelqa",
+        purpose="Link names in text to the ids of any vocabulary, as multiple choice with solved examples",
+        paper="Biomedical Entity Linking as Multiple Choice Question Answering",
+        arxiv="2402.15189",
+        verbs=_planned("index", "train", "link", "evaluate", "run"),
+        claim=(
+            "Choosing among retrieved options with similar solved cases beats the retriever's first "
+            "choice."
+        ),
+        data="a PubTator corpus and a vocabulary: --data DIR",
+    ),
+    Card(
+        name="pipenet",
+        purpose="Answer multiple-choice questions over a knowledge graph pruned by syntax",
+        paper="PipeNet: Question Answering with Semantic Pruning over Knowledge Graphs",
+        arxiv="2401.17536",
+        verbs=_planned("build-kg", "ground", "prune", "train", "evaluate", "explain", "sweep"),
+        claim=(
+            "Pruning grounded subgraphs by dependency distance saves most of the cost and keeps the "
+            "accuracy."
+        ),
+        data="questions and a knowledge graph: --data DIR",
+    ),
+    Card(
+        name="analogykb",
+        purpose="Mine analogies from a knowledge graph; make tests and training sets from them",
+        paper=(
+            "ANALOGYKB: Unlocking Analogical Reasoning of Language Models with A Million-scale Knowledge "
+            "Base"
+        ),
+        arxiv="2305.05994",
+        verbs=_planned("mine", "relate", "review", "questions", "train", "evaluate"),
+        claim=(
+            "A model trained on mined analogies recognizes analogies better, because of the graph's "
+            "relations."
+        ),
+        data="triples and analogy questions: --data DIR",
+        figures=(
+            ("source", "term pairs", "relations", "human accuracy"),
+            ("same relation, ConceptNet", "75,019", "27", "98.5 %"),
+            ("same relation, Wikidata", "563,024", "813", "98.0 %"),
+            ("analogous relations, ConceptNet", "11,829", "5", "95.5 %"),
+            ("analogous relations, Wikidata", "382,168", "98", "96.0 %"),
+        ),
+    ),
+    Card(
+        name="speech-translation",
+        purpose="Join a speech encoder to a language model: any published design as one config",
+        paper=(
+            "Speech Translation with Speech Foundation Models and Large Language Models: What is There "
+            "and What is Missing?"
+        ),
+        arxiv="2402.12025",
+        verbs=_planned("train", "translate", "evaluate", "compare", "presets"),
+        claim=(
+            "Under one setting: does the length adapter matter, does compression cost, does end-to-end "
+            "beat the cascade?"
+        ),
+        data="audio with transcripts and translations: --data DIR",
+    ),
+    Card(
+        name="easygen",
+        purpose=(
+            "Describe pictures and answer with pictures: one two-way diffusion model joined to a language"
+            " model"
+        ),
+        paper="EasyGen: Easing Multimodal Generation with BiDiffuser and LLMs",
+        arxiv="2310.08949",
+        verbs=_planned("train-bidiffuser", "encode", "align", "tune", "caption", "answer", "draw", "chat", "evaluate"),
+        claim=(
+            "Specializing a joint diffusion model to its two clean conditionals beats joint training, "
+            "both ways."
+        ),
+        data="image-caption pairs: --data DIR",
+        figures=(
+            ("table", "EasyGen", "others"),
+            ("COCO Karpathy CIDEr", "145.7", "BLIP-2 145.2, LLaVA 30.0"),
+            ("NoCaps CIDEr", "121.8", ""),
+            ("COCO FID (256), zero-shot / fine-tuned", "9.16 / 7.68", "UniDiffuser 9.71 / 8.12"),
+        ),
+    ),
+    Card(
+        name="stg-llm",
+        purpose="Forecast a sensor network with a frozen language model, and learn whether the model helps",
+        paper="How Can Large Language Models Understand Spatial-Temporal Data?",
+        arxiv="2401.14192",
+        verbs={
+            "train": "Train on a table time x node",
+            "forecast": "Forecast the next steps of every node, with plots",
+            "evaluate": "Errors against baselines on the same windows",
+            "transfer": "Tune a trained model on a new network with few samples",
+            "convert": "Turn PEMS, METR-LA and long tables into a panel",
+        },
+        claim=(
+            "(A) STG-LLM beats persistence, averages, ridge and VAR; (B) the pretrained language model "
+            "beats a random one."
+        ),
+        data="metr_la_week_speed.csv, irish_wind_knots.csv, exchange_rate.csv: --data DIR",
+    ),
+    Card(
+        name="word-sensitivity",
+        purpose="Measure how far one word can move a layer's output, and how that scales with length",
+        paper="Towards Understanding the Word Sensitivity of Attention Layers: A Study via Random Features",
+        arxiv="2402.02969",
+        verbs=_planned("measure", "curve", "modify", "words"),
+        claim="Random features forget a word as 1/sqrt(n); attention does not.",
+        data="labelled texts: --data DIR",
+    ),
+    Card(
+        name="self-explanations",
+        purpose="Check whether a model's explanations of its own answers are faithful",
+        paper="Are self-explanations from Large Language Models faithful?",
+        arxiv="2401.07927",
+        verbs=_planned("run", "report", "validate", "show"),
+        claim="The check measures faithfulness: instruments of known faithfulness get the value they should.",
+        data="labelled texts, multiple choice or entailment rows: --data DIR",
+    ),
+    Card(
+        name="toolemu",
+        purpose="Find where an agent does harm with tools that a language model emulates",
+        paper="Identifying the Risks of LM Agents with an LM-Emulated Sandbox",
+        arxiv="2309.15817",
+        verbs=_planned("run", "evaluate", "report", "agree", "generate", "check-spec", "show", "audit"),
+        claim="Emulated tools and a judge find failures and rank agents; the judge is on trial too.",
+        data="cases, toolkits and scored trajectories: --data DIR",
+        figures=(
+            ("agent", "failure incidence"),
+            ("GPT-4", "39.4 %"),
+            ("GPT-4 with safety prompt", "23.9 %"),
+            ("NoAct", "0.0 %"),
+        ),
+    ),
+    Card(
+        name="relevance",
+        purpose="Label search results with a language model, and learn whether the labels can be trusted",
+        paper="Large language models can accurately predict searcher preferences",
+        arxiv="2309.10621",
+        verbs=_planned("label", "agree", "rank", "prompts", "calibrate", "monitor", "cost"),
+        claim="Labels that agree with people only moderately still rank systems as people do.",
+        data="documents, topics, qrels and runs: --data DIR",
+        figures=(
+            ("prompt", "kappa"),
+            ("best of 32 (-DNA-)", "0.64"),
+            ("bare", "0.38"),
+            ("several judges in one call (M)", "0.22"),
+            ("trained people", "0.52"),
+        ),
+    ),
+)  # fmt: skip
+
+CARDS: Mapping[str, Card] = {c.name: c for c in _ALL}
+"""Method name to card, in the order in which they are listed."""

@@ -1,0 +1,113 @@
+"""The command line, assembled from the catalogue; holds no logic."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import sys
+from typing import Annotated, Any
+
+import cyclopts
+from cyclopts import App, Group, Parameter
+
+from etude import __version__
+from etude.catalogue import CARDS
+from etude.errors import EtudeError
+
+_GENERAL = Group("General", sort_key=0)
+_METHODS = Group("Methods (etude METHOD --help shows its verbs)", sort_key=1)
+
+
+def build_app() -> App:
+    """Every command by import path; a module is imported when its command runs or shows its help."""
+    app = App(
+        name="etude",
+        help="Every method in the paper, on your model and your data.",
+        version=__version__,
+        help_epilogue="Anywhere: --json prints JSON on stdout, --config FILE.toml reads options from a file.",
+        result_action="return_value",
+    )
+    for name, target, summary in (
+        ("list", "listing:list_methods", "The eighteen methods, one line each"),
+        (
+            "show",
+            "listing:show_method",
+            "A method's paper, verbs, claim, the paper's figures, what was measured here",
+        ),
+        ("demo", "demos:demo", "Run every ready method once on embedded inputs and write a page"),
+        ("claim", "claims:claim", "Put a paper's claim to the test against its baselines"),
+        ("report", "claims:report", "Write the page of all claims: verdicts, plots, tables"),
+    ):
+        app.command(f"etude.report.{target}", name=name, help=summary, group=_GENERAL)
+    models = App(name="models", help="Embedded models: where they come from, checked by hash", group=_GENERAL)
+    models.command("etude.models.commands:list_models", name="list", help="The embedded models")
+    models.command("etude.models.commands:pull", name="pull", help="Fetch an embedded model into the cache")
+    app.command(models)
+    data = App(name="data", help="Data sets: where they come from", group=_GENERAL)
+    data.command(
+        "etude.data.commands:list_data", name="list", help="Embedded samples, and the data each claim needs"
+    )
+    data.command(
+        "etude.data.commands:pull", name="pull", help="Copy a hub data set or an embedded sample to a file"
+    )
+    app.command(data)
+    for card in CARDS.values():
+        if card.status != "ready":
+            continue
+        method = App(name=card.name, help=f"{card.purpose} (arXiv {card.arxiv}).", group=_METHODS)
+        for verb, summary in card.verbs.items():
+            method.command(f"{card.package}:{verb.replace('-', '_')}", name=verb, help=summary)
+        app.command(method)
+
+    @app.meta.default
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        json: Annotated[bool, Parameter(negative="", help="Print the result as JSON on stdout.")] = False,
+        config: Annotated[
+            str | None, Parameter(help="Read options of the command from this TOML file.")
+        ] = None,
+    ) -> Any:
+        if config is not None:
+            app.config = cyclopts.config.Toml(config, must_exist=True, use_commands_as_keys=False)
+        result = app(tokens, result_action="return_value")
+        if result is not None:
+            _print(result, json)
+        return None
+
+    app.meta.group_parameters = Group("Everywhere", sort_key=2)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: a user's mistake is two lines and exit status 2; a broken pipe is quiet."""
+    app = build_app()
+    try:
+        app.meta(arguments, result_action="return_value")
+    except EtudeError as error:
+        print(f"error: {error.problem}\n{error.hint}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(141)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _print(result: Any, as_json: bool) -> None:
+    if as_json:
+        print(json_module.dumps(_plain(result), ensure_ascii=False, default=str))
+        return
+    from etude.render import console
+
+    console(stderr=False).print(result)
+
+
+def _plain(result: Any) -> Any:
+    from etude.evidence.evidence import finite
+
+    is_result = dataclasses.is_dataclass(result) and not isinstance(result, type)
+    return finite(dataclasses.asdict(result) if is_result else result)
+
+
+if __name__ == "__main__":
+    main()
