@@ -114,7 +114,9 @@ _ALL = (
         purpose="Train a small language model from nothing: tokenizer, plan, pretraining, evaluation, export",
         paper="TeenyTinyLlama: open-source tiny language models trained in Brazilian Portuguese",
         arxiv="2401.16640",
-        verbs=_planned("tokenizer", "fertility", "plan", "prepare", "pretrain", "evaluate", "finetune", "export"),
+        verbs=_planned(
+            "tokenizer", "fertility", "plan", "prepare", "pretrain", "evaluate", "finetune", "export", "report"
+        ),
         claim=(
             "For a low-resource language, a native tokenizer and native data beat multilingual ones at "
             "equal compute."
@@ -284,7 +286,9 @@ _ALL = (
         ),
         paper="EasyGen: Easing Multimodal Generation with BiDiffuser and LLMs",
         arxiv="2310.08949",
-        verbs=_planned("train-bidiffuser", "encode", "align", "tune", "caption", "answer", "draw", "chat", "evaluate"),
+        verbs=_planned(
+            "train-bidiffuser", "encode", "align", "tune", "caption", "answer", "draw", "chat", "evaluate"
+        ),
         claim=(
             "Specializing a joint diffusion model to its two clean conditionals beats joint training, "
             "both ways."

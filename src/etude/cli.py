@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json as json_module
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import cyclopts
@@ -16,10 +17,20 @@ from etude.errors import EtudeError
 
 _GENERAL = Group("General", sort_key=0)
 _METHODS = Group("Methods (etude METHOD --help shows its verbs)", sort_key=1)
+_EVERYWHERE = Group("Everywhere", sort_key=2)
 
 
-def build_app() -> App:
-    """Every command by import path; a module is imported when its command runs or shows its help."""
+def build_app(arguments: Sequence[str] = ()) -> App:
+    """Every command by import path; a module is imported when its command runs or shows its help.
+
+    Args:
+        arguments: The command line. A command named in it shows its own docstring as help; the others their
+            one-line summary, for which nothing need be imported.
+    """
+
+    def add(parent: App, target: str, name: str, summary: str, **options: Any) -> None:
+        parent.command(target, name=name, **options, **({} if name in arguments else {"help": summary}))
+
     app = App(
         name="etude",
         help="Every method in the paper, on your model and your data.",
@@ -32,57 +43,53 @@ def build_app() -> App:
         (
             "show",
             "listing:show_method",
-            "A method's paper, verbs, claim, the paper's figures, what was measured here",
+            "A method's paper, verbs, claim, figures, and what was measured here",
         ),
         ("demo", "demos:demo", "Run every ready method once on embedded inputs and write a page"),
         ("claim", "claims:claim", "Put a paper's claim to the test against its baselines"),
         ("report", "claims:report", "Write the page of all claims: verdicts, plots, tables"),
     ):
-        app.command(f"etude.report.{target}", name=name, help=summary, group=_GENERAL)
+        add(app, f"etude.report.{target}", name, summary, group=_GENERAL)
     models = App(name="models", help="Embedded models: where they come from, checked by hash", group=_GENERAL)
-    models.command("etude.models.commands:list_models", name="list", help="The embedded models")
-    models.command("etude.models.commands:pull", name="pull", help="Fetch an embedded model into the cache")
+    add(models, "etude.models.commands:list_models", "list", "The embedded models")
+    add(models, "etude.models.commands:pull", "pull", "Fetch an embedded model into the cache")
     app.command(models)
     data = App(name="data", help="Data sets: where they come from", group=_GENERAL)
-    data.command(
-        "etude.data.commands:list_data", name="list", help="Embedded samples, and the data each claim needs"
-    )
-    data.command(
-        "etude.data.commands:pull", name="pull", help="Copy a hub data set or an embedded sample to a file"
-    )
+    add(data, "etude.data.commands:list_data", "list", "The embedded samples")
+    add(data, "etude.data.commands:pull", "pull", "Write an embedded sample or a hub data set to a file")
     app.command(data)
     for card in CARDS.values():
         if card.status != "ready":
             continue
         method = App(name=card.name, help=f"{card.purpose} (arXiv {card.arxiv}).", group=_METHODS)
         for verb, summary in card.verbs.items():
-            method.command(f"{card.package}:{verb.replace('-', '_')}", name=verb, help=summary)
+            add(method, f"{card.package}:{verb.replace('-', '_')}", verb, summary)
         app.command(method)
 
     @app.meta.default
     def launch(
         *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-        json: Annotated[bool, Parameter(negative="", help="Print the result as JSON on stdout.")] = False,
+        json: Annotated[
+            bool, Parameter(group=_EVERYWHERE, negative="", help="Print the result as JSON on stdout.")
+        ] = False,
         config: Annotated[
-            str | None, Parameter(help="Read options of the command from this TOML file.")
+            str | None, Parameter(group=_EVERYWHERE, help="Read options of the command from this TOML file.")
         ] = None,
-    ) -> Any:
+    ) -> None:
         if config is not None:
             app.config = cyclopts.config.Toml(config, must_exist=True, use_commands_as_keys=False)
         result = app(tokens, result_action="return_value")
         if result is not None:
             _print(result, json)
-        return None
 
-    app.meta.group_parameters = Group("Everywhere", sort_key=2)
     return app
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: a user's mistake is two lines and exit status 2; a broken pipe is quiet."""
-    app = build_app()
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app.meta(arguments, result_action="return_value")
+        build_app(arguments).meta(arguments, result_action="return_value")
     except EtudeError as error:
         print(f"error: {error.problem}\n{error.hint}", file=sys.stderr)
         sys.exit(2)

@@ -6,7 +6,9 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from etude.catalogue import CARDS, Card, card, ready
 from etude.errors import EtudeError
@@ -63,7 +65,7 @@ class ReportResult:
 
 def claim(
     *names: str,
-    all_: bool = False,
+    all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
     scale: Literal["laptop", "paper"] = "laptop",
     data: Path | None = None,
     seeds: str | None = None,
@@ -136,7 +138,7 @@ def report(*, claims: Path = Path("runs/claims"), out: Path = Path("runs/report.
         out,
         "etude: the claims",
         sections,
-        lead="Every verdict is computed from paired measurements: holds, fails, not shown. No arm is left out.",
+        lead="Every verdict is computed from paired numbers: holds, fails, not shown. No arm is left out.",
     )
     return ReportResult(str(page), {e.name: dict(e.verdicts) for _, e in gathered})
 
