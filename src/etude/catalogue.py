@@ -77,7 +77,7 @@ def card(name: str) -> Card:
     near = difflib.get_close_matches(name.replace("_", "-"), CARDS, n=1)
     raise EtudeError(
         f"there is no method {name!r}",
-        f"Did you mean {near[0]!r}? " if near else "See the list with: etude list",
+        f"Did you mean {near[0]!r}?" if near else "See the list with: etude list",
     )
 
 
@@ -86,9 +86,9 @@ def ready() -> list[Card]:
     return [c for c in CARDS.values() if c.status == "ready"]
 
 
-def _planned(*verbs: str) -> dict[str, str]:
+def _planned(verbs: str) -> dict[str, str]:
     """Verbs of a method that is not written yet."""
-    return dict.fromkeys(verbs, "")
+    return dict.fromkeys(verbs.split(), "")
 
 
 _ALL = (
@@ -114,9 +114,7 @@ _ALL = (
         purpose="Train a small language model from nothing: tokenizer, plan, pretraining, evaluation, export",
         paper="TeenyTinyLlama: open-source tiny language models trained in Brazilian Portuguese",
         arxiv="2401.16640",
-        verbs=_planned(
-            "tokenizer", "fertility", "plan", "prepare", "pretrain", "evaluate", "finetune", "export", "report"
-        ),
+        verbs=_planned("tokenizer fertility plan prepare pretrain evaluate finetune export report"),
         claim=(
             "For a low-resource language, a native tokenizer and native data beat multilingual ones at "
             "equal compute."
@@ -133,7 +131,7 @@ _ALL = (
         purpose="Recommend with textual item ids that a language model writes and reads",
         paper="IDGenRec: LLM-RecSys Alignment with Textual ID Learning",
         arxiv="2403.19021",
-        verbs=_planned("ids", "train", "evaluate", "recommend", "zeroshot", "check"),
+        verbs=_planned("ids train evaluate recommend zeroshot check"),
         claim="With the same backbone and data, ids that mean something beat meaningless ids.",
         data="items.jsonl and sequences.jsonl: --data DIR",
     ),
@@ -142,7 +140,7 @@ _ALL = (
         purpose="Train a sentence encoder for your domain from pairs that a language model writes and grades",
         paper="Semantic-Aware Contrastive Sentence Representation Learning with Large Language Models",
         arxiv="2310.10962",
-        verbs=_planned("generate", "score", "curate", "train", "evaluate", "run"),
+        verbs=_planned("generate score curate train evaluate run"),
         claim=(
             "On the same sentences, LLM-written and self-curated pairs beat dropout-only SimCSE, and each"
             " stage adds."
@@ -170,8 +168,7 @@ _ALL = (
             "check": "Self-test with instruments of known quality",
         },
         claim=(
-            "The benchmark measures what it says: models of known quality get exactly the score they "
-            "should."
+            "The benchmark measures what it says: models of known quality get exactly the score they should."
         ),
         data=(
             "a folder with the haystacks and official_star_counts.json (the embedded excerpts serve "
@@ -183,7 +180,7 @@ _ALL = (
         purpose="Evaluate models on geometry problems that are certified solvable and unique; build new ones",
         paper="GeoEval: Benchmark for Evaluating LLMs and Multi-Modal Models on Geometry Problem-Solving",
         arxiv="2402.10104",
-        verbs=_planned("build", "solve", "check", "run", "score", "report", "render"),
+        verbs=_planned("build solve check run score report render"),
         claim="Backward problems are harder because they must be inverted, not because they are broken.",
         data="problems.jsonl with facts and answers: --data DIR",
         figures=(
@@ -197,7 +194,7 @@ _ALL = (
         purpose="Label texts for conspiracy content, with an honest account of whether affect helps",
         paper="ConspEmoLLM: Conspiracy Theory Detection Using an Emotion-Based Large Language Model",
         arxiv="2403.06765",
-        verbs=_planned("build", "affect", "train", "predict", "evaluate", "probe"),
+        verbs=_planned("build affect train predict evaluate probe"),
         claim="Giving the detector affect knowledge improves conspiracy detection over text alone.",
         data="your own LOCO or COCO files (not redistributable); EmoBank for the affect half: --data DIR",
     ),
@@ -206,7 +203,7 @@ _ALL = (
         purpose="Predict the stance of a post with text and image towards a named target",
         paper="Multi-modal Stance Detection: New Datasets and Model",
         arxiv="2402.14298",
-        verbs=_planned("train", "predict", "evaluate", "rationale", "hydrate-check"),
+        verbs=_planned("train predict evaluate rationale hydrate-check"),
         claim="With few trained parameters, target-prompted text and image beat text alone and image alone.",
         data="posts with text, image, target, label: --data DIR",
         figures=(
@@ -222,10 +219,9 @@ _ALL = (
         purpose="Link names in text to the ids of any vocabulary, as multiple choice with solved examples",
         paper="Biomedical Entity Linking as Multiple Choice Question Answering",
         arxiv="2402.15189",
-        verbs=_planned("index", "train", "link", "evaluate", "run"),
+        verbs=_planned("index train link evaluate run"),
         claim=(
-            "Choosing among retrieved options with similar solved cases beats the retriever's first "
-            "choice."
+            "Choosing among retrieved options with similar solved cases beats the retriever's first choice."
         ),
         data="a PubTator corpus and a vocabulary: --data DIR",
     ),
@@ -234,10 +230,9 @@ _ALL = (
         purpose="Answer multiple-choice questions over a knowledge graph pruned by syntax",
         paper="PipeNet: Question Answering with Semantic Pruning over Knowledge Graphs",
         arxiv="2401.17536",
-        verbs=_planned("build-kg", "ground", "prune", "train", "evaluate", "explain", "sweep"),
+        verbs=_planned("build-kg ground prune train evaluate explain sweep"),
         claim=(
-            "Pruning grounded subgraphs by dependency distance saves most of the cost and keeps the "
-            "accuracy."
+            "Pruning grounded subgraphs by dependency distance saves most of the cost and keeps the accuracy."
         ),
         data="questions and a knowledge graph: --data DIR",
     ),
@@ -245,11 +240,10 @@ _ALL = (
         name="analogykb",
         purpose="Mine analogies from a knowledge graph; make tests and training sets from them",
         paper=(
-            "ANALOGYKB: Unlocking Analogical Reasoning of Language Models with A Million-scale Knowledge "
-            "Base"
+            "ANALOGYKB: Unlocking Analogical Reasoning of Language Models with A Million-scale Knowledge Base"
         ),
         arxiv="2305.05994",
-        verbs=_planned("mine", "relate", "review", "questions", "train", "evaluate"),
+        verbs=_planned("mine relate review questions train evaluate"),
         claim=(
             "A model trained on mined analogies recognizes analogies better, because of the graph's "
             "relations."
@@ -271,7 +265,7 @@ _ALL = (
             "and What is Missing?"
         ),
         arxiv="2402.12025",
-        verbs=_planned("train", "translate", "evaluate", "compare", "presets"),
+        verbs=_planned("train translate evaluate compare presets"),
         claim=(
             "Under one setting: does the length adapter matter, does compression cost, does end-to-end "
             "beat the cascade?"
@@ -286,9 +280,7 @@ _ALL = (
         ),
         paper="EasyGen: Easing Multimodal Generation with BiDiffuser and LLMs",
         arxiv="2310.08949",
-        verbs=_planned(
-            "train-bidiffuser", "encode", "align", "tune", "caption", "answer", "draw", "chat", "evaluate"
-        ),
+        verbs=_planned("train-bidiffuser encode align tune caption answer draw chat evaluate"),
         claim=(
             "Specializing a joint diffusion model to its two clean conditionals beats joint training, "
             "both ways."
@@ -324,7 +316,7 @@ _ALL = (
         purpose="Measure how far one word can move a layer's output, and how that scales with length",
         paper="Towards Understanding the Word Sensitivity of Attention Layers: A Study via Random Features",
         arxiv="2402.02969",
-        verbs=_planned("measure", "curve", "modify", "words"),
+        verbs=_planned("measure curve modify words"),
         claim="Random features forget a word as 1/sqrt(n); attention does not.",
         data="labelled texts: --data DIR",
     ),
@@ -333,7 +325,7 @@ _ALL = (
         purpose="Check whether a model's explanations of its own answers are faithful",
         paper="Are self-explanations from Large Language Models faithful?",
         arxiv="2401.07927",
-        verbs=_planned("run", "report", "validate", "show"),
+        verbs=_planned("run report validate show"),
         claim="The check measures faithfulness: instruments of known faithfulness get the value they should.",
         data="labelled texts, multiple choice or entailment rows: --data DIR",
     ),
@@ -342,7 +334,7 @@ _ALL = (
         purpose="Find where an agent does harm with tools that a language model emulates",
         paper="Identifying the Risks of LM Agents with an LM-Emulated Sandbox",
         arxiv="2309.15817",
-        verbs=_planned("run", "evaluate", "report", "agree", "generate", "check-spec", "show", "audit"),
+        verbs=_planned("run evaluate report agree generate check-spec show audit"),
         claim="Emulated tools and a judge find failures and rank agents; the judge is on trial too.",
         data="cases, toolkits and scored trajectories: --data DIR",
         figures=(
@@ -357,7 +349,7 @@ _ALL = (
         purpose="Label search results with a language model, and learn whether the labels can be trusted",
         paper="Large language models can accurately predict searcher preferences",
         arxiv="2309.10621",
-        verbs=_planned("label", "agree", "rank", "prompts", "calibrate", "monitor", "cost"),
+        verbs=_planned("label agree rank prompts calibrate monitor cost"),
         claim="Labels that agree with people only moderately still rank systems as people do.",
         data="documents, topics, qrels and runs: --data DIR",
         figures=(
@@ -368,7 +360,7 @@ _ALL = (
             ("trained people", "0.52"),
         ),
     ),
-)  # fmt: skip
+)
 
 CARDS: Mapping[str, Card] = {c.name: c for c in _ALL}
 """Method name to card, in the order in which they are listed."""

@@ -4,8 +4,8 @@
 class EtudeError(Exception):
     """A mistake in what the user gave, with what to do about it.
 
-    The command line prints the two lines and exits with status 2. Anything else that is raised is a bug of ours
-    and shows its traceback.
+    The command line prints the two lines and exits with status 2. Anything else that is raised is a bug of
+    ours and shows its traceback.
 
     Args:
         problem: What is wrong: which file, line, field or argument, and its value.

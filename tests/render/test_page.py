@@ -1,0 +1,81 @@
+"""Pages are self-contained and escaped; terminals get no markup or control characters from data."""
+
+import base64
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from etude.errors import EtudeError
+from etude.render import (
+    Audio,
+    Code,
+    Figure,
+    Picture,
+    Section,
+    TableBlock,
+    Text,
+    new_figure,
+    save_page,
+    show,
+    table,
+)
+from etude.render.plots import svg
+
+EVIL = '<script>alert(1)</script>" onload=x'
+
+
+def figure() -> Figure:
+    drawn, axes = new_figure()
+    axes.plot([0, 1], [1, 0], label=EVIL)
+    axes.set_title("$5 < $6")
+    axes.legend()
+    return Figure(drawn, EVIL, EVIL)
+
+
+def page(tmp_path: Path, *blocks: object) -> str:
+    return save_page(tmp_path / "p.html", EVIL, [Section(EVIL, blocks, tag="holds")]).read_text()
+
+
+def test_everything_is_escaped_and_nothing_is_fetched(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    png = base64.b64decode("iVBORw0KGgo=")
+    text = page(
+        tmp_path,
+        Text(EVIL),
+        Code(EVIL),
+        TableBlock([EVIL, "n"], [[EVIL, 1]], EVIL),
+        figure(),
+        Picture(png, EVIL, EVIL),
+        Audio(tmp_path / "a.wav", EVIL),
+    )
+    assert "<script" not in text
+    assert '" onload' not in text
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
+    assert "http" not in re.sub(r"data:[^\"]*", "", text).replace("http-equiv", "")
+
+
+def test_the_same_figure_gives_the_same_bytes() -> None:
+    assert svg(figure().figure) == svg(figure().figure)
+
+
+def test_numbers_are_aligned_and_rounded(tmp_path: Path) -> None:
+    text = page(tmp_path, TableBlock(("a", "b", "c"), [(1234567, 0.123456, None)]))
+    assert '<td class="n">1,234,567</td><td class="n">0.1235</td><td>–</td>' in text
+
+
+def test_a_terminal_gets_no_markup_and_no_control_characters() -> None:
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table(["[b]h"], [["[red]x\x1b[2J"]], title="[i]t"))
+    console.print(show(Text("\x1b]0;owned\x07[bold]y")))
+    shown = console.export_text()
+    assert "[red]x" in shown
+    assert "[bold]y" in shown
+    assert "[i]t" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EtudeError, match=r"no\.png"):
+        page(tmp_path, Picture(tmp_path / "no.png", ""))
