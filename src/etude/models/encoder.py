@@ -112,7 +112,7 @@ def load_encoder(
     import torch
     from transformers import AutoModel
 
-    from etude.models.local_lm import context_length, default_device, load_tokenizer
+    from etude.models.local_lm import context_length_of, default_device, load_tokenizer
 
     directory = model_directory(name)
     tokenizer = load_tokenizer(str(directory))
@@ -127,7 +127,7 @@ def load_encoder(
             ) from error
     model.to(device or default_device())
     model.eval()
-    limit = min(int(tokenizer.model_max_length), context_length(model.config) or 512)
+    limit = min(int(tokenizer.model_max_length), context_length_of(directory) or 512)
     length = min(int(_setting(directory, "sentence_bert_config.json").get("max_seq_length") or limit), limit)
     return Encoder(model, tokenizer, name, model_revision(directory), pooling or _pooling(directory), length)
 

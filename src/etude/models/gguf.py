@@ -1,7 +1,7 @@
-"""GGUF files turned into clean Hugging Face directories: float32 safetensors, a plain config, the right tokenizer.
+"""GGUF files turned into clean Hugging Face directories: float32 safetensors, plain config, right tokenizer.
 
-A model that transformers loaded from GGUF cannot be saved as it is (its config says that it is quantized), so the
-weights are copied into a model built from a clean config.
+A model that transformers loaded from GGUF cannot be saved as it is (its config says that it is quantized), so
+the weights are copied into a model built from a clean config.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def convert_gguf(gguf: Path, directory: Path) -> None:
     metadata = read_metadata(gguf)
     with quiet_transformers():
         try:
-            loaded = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 gguf.parent, gguf_file=gguf.name, dtype=torch.float32
             )
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -42,7 +42,7 @@ def convert_gguf(gguf: Path, directory: Path) -> None:
                 f"{gguf}: transformers cannot read this GGUF file ({error})"[:400],
                 "Give a Hugging Face directory of the model instead.",
             ) from error
-        clean = AutoModelForCausalLM.from_config(_clean_config(loaded.config), dtype=torch.float32)
+        clean = type(loaded)(_clean_config(loaded.config)).to(torch.float32)
         clean.load_state_dict(loaded.state_dict(), strict=True)
         clean.generation_config = loaded.generation_config
         _mend_tokenizer(tokenizer, metadata)
@@ -79,7 +79,7 @@ def _clean_config(config: Any) -> Any:
 
 
 def _mend_tokenizer(tokenizer: Any, metadata: dict[str, Any]) -> None:
-    """Give back what the GGUF reader of transformers drops: the `smollm` split of digits, and the context length."""
+    """Give back what transformers drops on reading GGUF: `smollm` splits digits; the context length."""
     from tokenizers import pre_tokenizers
 
     if metadata.get("tokenizer.ggml.pre") == "smollm":

@@ -12,7 +12,7 @@ _UNWANTED = ["onnx/*", "openvino/*", "*.onnx", "runs/*", "original/*"]
 
 
 def is_offline() -> bool:
-    """Whether the user told the Hugging Face libraries to stay offline (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
+    """Whether the user told the Hugging Face libraries to stay offline (`HF_HUB_OFFLINE` ...)."""
     asked = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
     return any(value.upper() in {"1", "ON", "YES", "TRUE"} for value in asked)
 

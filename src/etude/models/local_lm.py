@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from etude.errors import EtudeError
 from etude.models.names import model_directory, model_revision
 from etude.models.quiet import quiet_transformers
+from etude.runs import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ def load_causal_lm(name: str, *, dtype: Dtype = "float32", device: str | None = 
     tokenizer = _tokenizer(directory)
     with quiet_transformers():
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 directory, dtype="auto" if dtype == "auto" else getattr(torch, dtype), use_safetensors=True
             )
         except (ValueError, OSError, KeyError, ImportError) as error:
@@ -72,7 +73,7 @@ def load_causal_lm(name: str, *, dtype: Dtype = "float32", device: str | None = 
     model.to(device or default_device())
     model.eval()
     return CausalLM(
-        model, tokenizer, name, model_revision(directory), directory, context_length(model.config)
+        model, tokenizer, name, model_revision(directory), directory, context_length_of(directory)
     )
 
 
@@ -95,14 +96,12 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def context_length(config: Any) -> int | None:
-    """The most positions a model was made for, from its config."""
-    text = config.get_text_config()
-    for key in ("max_position_embeddings", "n_positions", "max_seq_len"):
-        value = getattr(text, key, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
+def context_length_of(directory: Path) -> int | None:
+    """The most tokens that the model in a directory was made for, from its config."""
+    config = read_json(directory / "config.json")
+    config = config.get("text_config") or config
+    lengths = (config.get(key) for key in ("max_position_embeddings", "n_positions", "max_seq_len"))
+    return next((length for length in lengths if isinstance(length, int) and length > 0), None)
 
 
 def _tokenizer(directory: Path) -> PreTrainedTokenizerBase:
@@ -120,5 +119,5 @@ def _not_loadable(name: str, what: str, error: Exception) -> EtudeError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return EtudeError(
         f"{name}: cannot be loaded as {what} ({reason})"[:400],
-        "The folder must hold config.json, tokenizer files and weights as .safetensors (save_pretrained writes these).",
+        "The folder must hold config.json, tokenizer files and .safetensors weights (save_pretrained does).",
     )
