@@ -94,7 +94,7 @@ def difference_plots(part: PartFinding) -> list[Block]:
 
 
 def _difference_plot(metric: str, findings: Sequence[Finding]) -> Figure:
-    figure, axes = new_figure(6.4, 1.0 + 0.42 * len(findings))
+    figure, axes = new_figure(5.6, 1.0 + 0.42 * len(findings))
     for row, finding in enumerate(findings):
         axes.plot([finding.low, finding.high], [row, row], color="C0", lw=2)
         axes.plot(list(finding.by_seed.values()), [row] * len(finding.by_seed), "|", color="C1", ms=9)
@@ -120,7 +120,7 @@ def provenance_table(evidence: Evidence) -> TableBlock:
     p = evidence.provenance
     rows = [
         ("date", p.get("date")),
-        ("seconds of measuring", p.get("seconds")),
+        ("measuring", f"{p.get('seconds')} s"),
         ("machine", ", ".join(f"{k} {v}" for k, v in p.get("host", {}).items())),
         ("versions", ", ".join(f"{k} {v}" for k, v in p.get("versions", {}).items())),
         *((f"config: {key}", str(value)[:200]) for key, value in evidence.config.items()),

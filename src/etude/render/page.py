@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from etude.errors import EtudeError
 from etude.render import plots
 from etude.render.blocks import Audio, Block, Code, Figure, Picture, TableBlock, Text
-from etude.render.terminal import cell, is_number, plain
+from etude.render.terminal import cell, is_numeric, plain
 from etude.runs import write_text
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _draw(block: Block) -> dict[str, Any]:
     if isinstance(block, Code):
         return {"kind": "code", "text": plain(block.text)}
     if isinstance(block, TableBlock):
-        numeric = [any(is_number(row[i]) for row in block.rows) for i in range(len(block.columns))]
+        numeric = [is_numeric([row[i] for row in block.rows]) for i in range(len(block.columns))]
         return {
             "kind": "table",
             "columns": list(zip(map(str, block.columns), numeric, strict=True)),

@@ -33,7 +33,7 @@ def figure_style() -> Any:
     return matplotlib.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLORS)})
 
 
-def new_figure(width: float = 6.4, height: float = 3.6, **subplots: Any) -> tuple[Any, Any]:
+def new_figure(width: float = 5.6, height: float = 3.4, **subplots: Any) -> tuple[Any, Any]:
     """A figure and its axes in the shared style, without a window or global state.
 
     Args:

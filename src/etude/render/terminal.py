@@ -42,9 +42,10 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def is_number(value: Any) -> bool:
-    """Whether a cell is a number, to be right-aligned."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_numeric(column: Sequence[Any]) -> bool:
+    """Whether a column holds numbers (and gaps) alone, to be right-aligned."""
+    values = [value for value in column if value is not None]
+    return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> Table:
@@ -63,7 +64,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
         box=box.SIMPLE_HEAD, title=RichText(title) if title else None, title_justify="left", pad_edge=False
     )
     for index, name in enumerate(columns):
-        numeric = any(is_number(row[index]) for row in rows)
+        numeric = is_numeric([row[index] for row in rows])
         drawn.add_column(RichText(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(RichText(plain(cell(value))) for value in row))

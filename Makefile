@@ -1,0 +1,45 @@
+# Each target works alone on a machine that has Python >= 3.11, pip and make; a second run skips what is done.
+PYTHON ?= python3
+DATA ?= $(ETUDE_DATA)
+BIN := .venv/bin
+
+.PHONY: demo test slow lint claims bench docs clean
+
+demo: .venv/.installed  ## every method once, on embedded models and samples; writes runs/demo/index.html
+	$(BIN)/etude models pull
+	$(BIN)/etude demo
+
+test: .venv/.installed-dev  ## the quick suite
+	$(BIN)/python -m pytest
+
+slow: .venv/.installed-dev  ## the long tests
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.installed-dev  ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+
+claims: .venv/.installed-dev  ## every claim at laptop scale; DATA=DIR holds one folder per method
+	$(BIN)/etude claim --all $(if $(DATA),--data $(DATA)) --save docs/results
+	$(BIN)/etude report
+
+bench: .venv/.installed-dev  ## every benchmark against its peer, as ratios
+	$(BIN)/python -m benchmarks all
+
+docs: .venv/.installed-dev  ## the generated parts of README and docs, from the catalogue and the recorded results
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv runs
+
+.venv/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/.installed-dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[all,dev]"
+	touch $@

@@ -1,0 +1,131 @@
+"""Write the generated parts of README and docs from the catalogue and the recorded results.
+
+    python docs/generate.py            # write
+    python docs/generate.py --check    # exit 1 when a page is stale, change nothing
+
+A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from etude.catalogue import CARDS, Card
+from etude.evidence import Evidence
+from etude.evidence.blocks import arms_table, extra_tables, findings_table
+from etude.render import TableBlock
+from etude.render.terminal import cell, is_numeric
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def markdown(block: TableBlock) -> str:
+    """A table as Markdown; pipes and line breaks in cells are escaped."""
+
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(cell(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    numeric = [is_numeric([row[i] for row in block.rows]) for i in range(len(block.columns))]
+    rule = "|" + "|".join("---:" if n else "---" for n in numeric) + "|"
+    head = f"{block.caption}\n\n" if block.caption else ""
+    return head + "\n".join([line(block.columns), rule, *(line(row) for row in block.rows)])
+
+
+def methods_table() -> str:
+    """The eighteen methods: ready ones with a link to their page and their recorded verdicts."""
+    rows = []
+    for card in CARDS.values():
+        page = f"docs/methods/{card.name}.md"
+        name = f"[{card.name}]({page})" if (ROOT / page).exists() else card.name
+        verdicts = (
+            ", ".join(f"{p['name']}: {p['verdict']}" for p in card.recorded["parts"]) if card.recorded else ""
+        )
+        paper = f"[{card.arxiv}](https://arxiv.org/abs/{card.arxiv})"
+        rows.append(
+            (name, "**ready**" if card.status == "ready" else "planned", card.purpose, paper, verdicts)
+        )
+    return markdown(
+        TableBlock(("method", "status", "what it is for", "paper", "claim, as measured here"), rows)
+    )
+
+
+def claim_section(card: Card) -> str:
+    """The recorded evidence of one claim: verdicts, arms, findings, extra tables, provenance."""
+    assert card.recorded is not None
+    evidence = Evidence.from_json(card.recorded)
+    p = evidence.provenance
+    seeds = ", ".join(map(str, evidence.seeds))
+    command = f"`etude claim {card.name} --data DIR`"
+    lines = [f"Recorded {p['date']} by {command}, seeds {seeds}, {p['seconds']} s of measuring.", ""]
+    lines += [f"- **{part.name}: {part.verdict}.** {part.statement}" for part in evidence.parts]
+    tables = [
+        arms_table(evidence),
+        *(findings_table(part) for part in evidence.parts),
+        *extra_tables(evidence),
+    ]
+    lines += ["", *(f"{markdown(table)}\n" for table in tables)]
+    lines += [f"- {note}" for note in evidence.notes]
+    return "\n".join(lines).strip()
+
+
+def figures_section(card: Card) -> str:
+    """The paper's figures."""
+    header, *rows = card.figures
+    return markdown(TableBlock(header, rows, card.figures_note))
+
+
+def claims_page() -> str:
+    """All verdicts."""
+    rows = [
+        (f"[{card.name}](methods/{card.name}.md)", part["name"], part["statement"], part["verdict"])
+        for card in CARDS.values()
+        if card.recorded
+        for part in card.recorded["parts"]
+    ]
+    return markdown(TableBlock(("method", "part", "statement", "verdict"), rows))
+
+
+def replace_part(text: str, name: str, content: str, path: Path) -> str:
+    """Put `content` between the markers of `name`."""
+    pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"{path}: has no <!-- {name} --> ... <!-- /{name} -->")
+    return pattern.sub(lambda _: f"<!-- {name} -->\n{content}\n<!-- /{name} -->", text)
+
+
+def pages() -> dict[Path, str]:
+    """Every page with generated parts, as it should be."""
+    readme, claims = ROOT / "README.md", ROOT / "docs" / "claims.md"
+    found = {
+        readme: replace_part(readme.read_text(), "methods", methods_table(), readme),
+        claims: replace_part(claims.read_text(), "claims", claims_page(), claims),
+    }
+    for card in CARDS.values():
+        path = ROOT / "docs" / "methods" / f"{card.name}.md"
+        if card.status == "ready" and path.exists():
+            text = path.read_text()
+            if card.figures:
+                text = replace_part(text, "figures", figures_section(card), path)
+            if card.recorded:
+                text = replace_part(text, "claim", claim_section(card), path)
+            found[path] = text
+    return found
+
+
+def main() -> None:
+    """Write the stale pages, or with --check name them."""
+    stale = [path for path, text in pages().items() if path.read_text() != text]
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is stale: run make docs")
+        raise SystemExit(1 if stale else 0)
+    for path, text in pages().items():
+        if path in stale:
+            path.write_text(text)
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
