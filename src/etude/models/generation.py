@@ -1,7 +1,7 @@
 """Reading, continuing and scoring many token rows with one local model.
 
-- What all rows share is read once (`prefill`) and forked, never read again; long texts are read in chunks, and no
-  logits over the vocabulary are kept for them.
+- What all rows share is read once (`prefill`) and forked, never read again; long texts are read in chunks,
+  and no logits over the vocabulary are kept for them.
 - Rows of similar length share a batch, padded on the left; a row that ends leaves the batch.
 - A row's random numbers depend on its own seed, not on its neighbors. (Logits still differ in the last bits
   between batch shapes, as everywhere: an exact tie may then fall the other way.)
@@ -190,7 +190,7 @@ def score_batch(
     prefix: Prefix | None = None,
     max_rows: int = ROWS,
 ) -> list[list[Scored]]:
-    """Score given continuations; each context is read once, whatever the number of its options; see `score_rows`."""
+    """Score given continuations, reading each context once; see `score_rows`."""
     found = dict(score_rows(lm, contexts, options, prefix=prefix, max_rows=max_rows))
     return [found[i] for i in range(len(contexts))]
 
@@ -292,7 +292,7 @@ class _Batch:
 
 
 class _Chooser:
-    """Next tokens from logits: the most likely, or sampled with each row's own random numbers (Gumbel-max)."""
+    """Next tokens from logits: the most likely, or sampled with each row's own numbers (Gumbel-max)."""
 
     def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
         self.temperature = temperature

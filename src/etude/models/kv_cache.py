@@ -57,8 +57,8 @@ def new_cache(config: Any) -> Cache:
     """An empty cache for a model.
 
     Raises:
-        EtudeError: The model keeps something else than keys and values (state-space models and the like), so what was
-            read cannot be shared or taken back.
+        EtudeError: The model keeps something else than keys and values (state-space models and the like), so
+            what was read cannot be shared or taken back.
     """
     kinds = {type(layer) for layer in DynamicCache(config=config).layers}
     if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:

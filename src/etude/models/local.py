@@ -113,7 +113,7 @@ class LocalEngine:
                 yield rows[place], [one.total for one in scored]
 
     def _groups(self, prompts: list[list[int]]) -> Iterator[tuple[int, list[int], Any]]:
-        """Shared tokens, row numbers and what the model has read of each group, one group in memory at a time."""
+        """Each group's shared tokens, row numbers and what was read; one group in memory at a time."""
         from etude.models.generation import crop_prefix, prefill
 
         prefix: Any = None

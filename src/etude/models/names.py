@@ -48,8 +48,8 @@ def model_directory(name: str) -> Path:
 def model_revision(directory: Path) -> str:
     """What identifies the content of a model directory: 16 hex digits over its weights, config and tokenizer.
 
-    The same files give the same revision on every machine. It is kept in the cache while the files' sizes and times
-    are unchanged.
+    The same files give the same revision on every machine. It is kept in the cache while the files' sizes and
+    times are unchanged.
     """
     files = sorted(
         {file for pattern in _CONTENT for file in directory.glob(pattern) if file.name not in _NOT_CONTENT}

@@ -1,7 +1,7 @@
 """The response store: every reply of every chat model, once.
 
-It is the cache (the same question is not asked twice), the resume (a killed run asks only what is missing) and the
-transcript (`records`). A reply is written as soon as it is finished; errors are not written.
+It is the cache (the same question is not asked twice), the resume (a killed run asks only what is missing)
+and the transcript (`records`). A reply is written as soon as it is finished; errors are not written.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class StoredChat:
             for number, reply in self.engine.generate([conversations[i] for i in missing], asked):
                 at = missing[number]
                 found[keys[at]] = reply
-                if self.store and reply.error is None:
+                if self.store is not None and reply.error is None:
                     self.store.put(
                         keys[at], self.engine, "generate", conversations[at], parameters, asdict(reply)
                     )
@@ -198,7 +198,7 @@ class StoredChat:
             for number, scores in self.engine.score(*asked):
                 at = missing[number]
                 found[keys[at]] = scores
-                if self.store:
+                if self.store is not None:
                     self.store.put(keys[at], self.engine, "score", conversations[at], parameters[at], scores)
         return [found[key] for key in keys]
 

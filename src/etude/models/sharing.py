@@ -34,8 +34,8 @@ def shared_prefix(rows: Sequence[Sequence[int]]) -> int:
 def plan(rows: Sequence[Sequence[int]]) -> list[Group]:
     """Group rows by what they share.
 
-    Rows about the same long text (several questions on one document) become groups of their own when that saves at
-    least `WORTH` tokens of reading; all others stay together in one group, which shares what all of them share.
+    Rows about the same long text (several questions on one document) become groups of their own when that
+    saves at least `WORTH` tokens of reading; all others stay in one group, which shares what all of them share.
 
     Args:
         rows: Token ids.
