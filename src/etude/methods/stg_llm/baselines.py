@@ -137,7 +137,7 @@ def _chunks(starts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def _rows(
     windows: Windows, starts: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]]:
-    """In chunks: inputs and a constant (W, N, L·F + 1), targets (W, N, P), 0 where unknown, and which are known."""
+    """In chunks: inputs with a 1 (W, N, L·F + 1), targets (W, N, P), which targets are known."""
     for part in _chunks(starts):
         y = windows.batch(part)["target"].numpy().transpose(0, 2, 1).astype(np.float64)
         known = np.isfinite(y)

@@ -17,9 +17,9 @@ CARD = Card(
 | PEMS07 | 19.82 / 33.06 / 8.51 % | PDFormer 19.83 / 32.87 / 8.53 % |
 | PEMS08 | 13.78 / - / - | PDFormer 13.58 |
 | Electricity | 214.11 (MAE) | GraphWaveNet 233.72, AGCRN 224.75, STNorm 239.85 |
-| PEMS04 without the adapter, positions, language model | 19.41, 20.51, 21.94 | full 18.14 |
+| PEMS04 without adapter, positions, LM | 19.41, 20.51, 21.94 | full 18.14 |
 """,
-    data="one folder (--data DIR) with metr_la_week_speed.csv (a week of METR-LA, repository lehaifeng/T-GCN), "
-    "irish_wind_knots.csv (R package gstat, data set wind) and exchange_rate.csv (repository "
-    "laiguokun/multivariate-time-series-data)",
+    data="one folder (--data DIR): metr_la_week_speed.csv (a week of METR-LA, repository lehaifeng/T-GCN), "
+    "irish_wind_knots.csv (R package gstat, data set wind) and exchange_rate.csv "
+    "(repository laiguokun/multivariate-time-series-data)",
 )

@@ -90,9 +90,8 @@ class SensorPanel:
     def future_times(self, count: int) -> NDArray[Any]:
         """The `count` times that follow the last row."""
         ahead = np.arange(1, count + 1)
-        return self.times[-1:] + (
-            ahead if self.step is None else (ahead * self.step).astype("timedelta64[s]")
-        )
+        steps = ahead if self.step is None else (ahead * self.step).astype("timedelta64[s]")
+        return np.asarray(self.times[-1] + steps)
 
     def select(self, nodes: Sequence[str]) -> SensorPanel:
         """The same panel with these nodes in this order (edges between other nodes are dropped)."""

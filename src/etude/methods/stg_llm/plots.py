@@ -180,7 +180,8 @@ def forecast_page(
     when = time_name(panel.times[issued])
     blocks: list[Block] = [
         Text(
-            f"Issued {when}: the next {windows.horizon} steps at {len(panel.nodes)} nodes. Drawn: those that move most."
+            f"Issued {when}: the next {windows.horizon} steps at {len(panel.nodes)} nodes. "
+            "Drawn: those that move most."
         ),
         Figure(
             lines_figure(panel, windows, start, last, nodes), alt="Past, truth and prediction of single nodes"
