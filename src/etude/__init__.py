@@ -1,6 +1,6 @@
 """Every method in the paper, on your model and your data.
 
-Eighteen published methods behind one library and one command line. A method is a package under `etude.methods`;
+Eighteen published methods behind one library and one command line. A method is a package in `etude.methods`;
 its public functions are the verbs of `etude METHOD VERB`. See `etude list`.
 """
 
