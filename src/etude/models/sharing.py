@@ -35,7 +35,7 @@ def plan(rows: Sequence[Sequence[int]]) -> list[Group]:
     """Group rows by what they share.
 
     Rows about the same long text (several questions on one document) become groups of their own when that
-    saves at least `WORTH` tokens of reading; all others stay in one group, which shares what all of them share.
+    saves at least `WORTH` tokens of reading; the others stay in one group, which shares what they all share.
 
     Args:
         rows: Token ids.
