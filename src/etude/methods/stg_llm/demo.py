@@ -115,7 +115,7 @@ def demo(out: Path) -> Demo:
             Figure(
                 lines_figure(panel, windows, start, last, moving),
                 alt="Past, truth and prediction at six sensors",
-                caption="Gray: the past. Black: what came. Orange: what was forecast. The liveliest test window.",
+                caption="Gray: the past. Black: what came. Orange: what was forecast.",
             ),
             Figure(
                 map_figure(panel, windows, start, last, places),

@@ -1,0 +1,206 @@
+"""The training step of stg-llm against the step that ST-LLM and GPT4TS style code writes.
+
+Both train the same 1,033,704 parameters of the same network (GPT-2's shape, 3 blocks, L = P = 12, 288 slots) on the
+same windows with AdamW. The peer is written here from the description of such code: eager attention that returns
+every attention matrix and hidden state, dropout left at GPT-2's default, the whole vocabulary in memory, frozen
+weights in the optimizer's list, and a DataLoader over windows that were copied one by one. `peer without dropout` is
+the same with dropout off.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from etude.methods.stg_llm.forecaster import Settings, audit, build_forecaster
+from etude.methods.stg_llm.panel import SensorPanel
+from etude.methods.stg_llm.windows import Scaler, Windows, WindowStarts, split_rows
+
+HISTORY = HORIZON = 12
+SLOTS = 288
+ARMS = ("ours", "peer", "peer without dropout")
+Step = Callable[[], float]
+
+
+class NaiveForecaster(nn.Module):
+    """The same network, written the usual way."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        config = transformers.GPT2Config(
+            n_layer=3, output_attentions=True, output_hidden_states=True, attn_implementation="eager",
+            attn_pdrop=dropout, embd_pdrop=dropout, resid_pdrop=dropout,
+        )  # fmt: skip
+        self.gpt2 = transformers.GPT2Model(config)
+        self.time_of_day, self.day_of_week = nn.Embedding(SLOTS, 64), nn.Embedding(7, 64)
+        self.encode, self.decode = nn.Linear(HISTORY + 128, 768), nn.Linear(768, HISTORY + 128)
+        self.output = nn.Linear(HISTORY + 128, HORIZON)
+        for name, parameter in self.gpt2.named_parameters():
+            parameter.requires_grad = "ln" in name or "wpe" in name
+
+    def forward(self, window: Tensor, slot: Tensor, weekday: Tensor) -> Tensor:
+        """Windows (B, L, N, 1) to forecasts (B, P, N)."""
+        nodes = window.shape[2]
+        values = window.squeeze(-1).transpose(1, 2)  # (B, N, L)
+        day = self.time_of_day(slot).unsqueeze(1).repeat(1, nodes, 1)
+        week = self.day_of_week(weekday).unsqueeze(1).repeat(1, nodes, 1)
+        tokens = torch.cat([values, day, week], dim=-1)
+        states = self.gpt2(inputs_embeds=self.encode(tokens)).last_hidden_state
+        return self.output(self.decode(states) + tokens).transpose(1, 2)
+
+
+def panel(nodes: int, rows: int = 600) -> SensorPanel:
+    """A synthetic panel; the step's cost does not depend on the values."""
+    values = np.random.default_rng(0).normal(200, 50, size=(rows, nodes, 1)).astype(np.float32)
+    times = np.datetime64("2018-01-01T00:00:00") + np.arange(rows) * np.timedelta64(300, "s")
+    return SensorPanel(values, times, tuple(map(str, range(nodes))), 300)
+
+
+def windows_of(data: SensorPanel) -> tuple[Windows, np.ndarray]:
+    split = split_rows(len(data.times), HISTORY, HORIZON)
+    scaler = Scaler.fit(data, split, per_node=False)
+    return Windows(data, scaler, history=HISTORY, horizon=HORIZON, slots_per_day=SLOTS), split.train()
+
+
+def ours(nodes: int, batch: int) -> tuple[Step, int]:
+    """One step as `train` makes it, and the number of trained parameters."""
+    with tempfile.TemporaryDirectory() as folder:
+        transformers.GPT2Config().save_pretrained(folder)
+        settings = Settings(nodes=nodes, model=folder, layers=3, backbone="random", slots_per_day=SLOTS)
+        model = build_forecaster(settings)
+        trained = audit(model, settings).trained
+    model.train()
+    windows, starts = windows_of(panel(nodes))
+    loader = DataLoader(
+        WindowStarts(starts), batch_size=batch, shuffle=True, drop_last=True, collate_fn=windows.batch
+    )
+    chosen = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(chosen, lr=1e-3, weight_decay=0.05, fused=True)
+    batches = iter(loader)
+
+    def step() -> float:
+        loss = model(**next(batches))["loss"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(chosen, 1.0)
+        optimizer.step()
+        return float(loss.detach())
+
+    return step, trained
+
+
+def peer(nodes: int, batch: int, dropout: float) -> tuple[Step, int]:
+    """One step of the naive code, and the number of trained parameters."""
+    model = NaiveForecaster(dropout)
+    model.train()
+    windows, starts = windows_of(panel(nodes))
+    copied = [windows.batch([int(start)]) for start in starts]
+    columns = [torch.cat([c[name] for c in copied]) for name in ("window", "slot", "weekday", "target")]
+    loader = DataLoader(TensorDataset(*columns), batch_size=batch, shuffle=True, drop_last=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+    loss_function = nn.HuberLoss()
+    batches = iter(loader)
+
+    def step() -> float:
+        window, slot, weekday, target = next(batches)
+        optimizer.zero_grad()
+        loss = loss_function(model(window, slot, weekday), target)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return step, sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def make(arm: str, nodes: int, batch: int) -> tuple[Step, int]:
+    torch.manual_seed(0)
+    return ours(nodes, batch) if arm == "ours" else peer(nodes, batch, 0.1 if arm == "peer" else 0.0)
+
+
+def peak_memory(arm: str, nodes: int, batch: int) -> float:
+    """MiB that building and two steps add to a fresh process."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step, _ = make(arm, nodes, batch)
+    step(), step()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def agreement(nodes: int = 12) -> float:
+    """Largest difference of the two networks' outputs with equal weights: they are the same function."""
+    with tempfile.TemporaryDirectory() as folder:
+        transformers.GPT2Config().save_pretrained(folder)
+        settings = Settings(nodes=nodes, model=folder, layers=3, backbone="random", slots_per_day=SLOTS)
+        model = build_forecaster(settings).eval()
+    naive = NaiveForecaster(0.0).eval()
+    blocks = {n: t for n, t in model.backbone.lm.state_dict().items() if n != "wte.weight"}  # type: ignore[union-attr]
+    naive.gpt2.load_state_dict(blocks, strict=False)
+    naive.time_of_day, naive.day_of_week = model.tokenizer.time_of_day, model.tokenizer.day_of_week
+    naive.encode, naive.decode, naive.output = (
+        model.adapter.encoder,
+        model.adapter.decoder,
+        model.adapter.output,
+    )
+    windows, starts = windows_of(panel(nodes))
+    inputs = windows.inputs(starts[:3])
+    with torch.inference_mode():
+        return float((model(**inputs)["prediction"] - naive(**inputs)).abs().max())
+
+
+def main(*, quick: bool = False) -> dict[str, Any]:
+    """Interleaved steps of all arms; ratios are peer ÷ ours.
+
+    Args:
+        quick: A small network and three repetitions.
+    """
+    sizes = [(64, 4)] if quick else [(307, 8), (883, 1)]
+    repetitions = 3 if quick else 5
+    spawn = multiprocessing.get_context("spawn")
+    rows: list[dict[str, Any]] = []
+    for nodes, batch in sizes:
+        steps = {arm: make(arm, nodes, batch) for arm in ARMS}
+        wall: dict[str, list[float]] = {arm: [] for arm in ARMS}
+        cpu: dict[str, list[float]] = {arm: [] for arm in ARMS}
+        for repetition in range(repetitions + 1):
+            for arm in ARMS:
+                began, used = time.perf_counter(), time.process_time()
+                steps[arm][0]()
+                if repetition:  # the first one warms up
+                    wall[arm].append(time.perf_counter() - began)
+                    cpu[arm].append(time.process_time() - used)
+        for arm in ARMS:
+            with spawn.Pool(1) as pool:
+                memory = pool.apply(peak_memory, (arm, nodes, batch))
+            rows.append(
+                {
+                    "arm": arm,
+                    "nodes": nodes,
+                    "batch": batch,
+                    "trained": steps[arm][1],
+                    "wall s": statistics.median(wall[arm]),
+                    "CPU s": statistics.median(cpu[arm]),
+                    "CPU s, min to max": f"{min(cpu[arm]):.3g} to {max(cpu[arm]):.3g}",
+                    "wall ratio": statistics.median(wall[arm]) / statistics.median(wall["ours"]),
+                    "CPU ratio": statistics.median(cpu[arm]) / statistics.median(cpu["ours"]),
+                    "memory MiB": round(memory),
+                }
+            )
+    return {
+        "largest difference of outputs with equal weights": agreement(),
+        "repetitions": repetitions,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "training step": rows,
+    }
