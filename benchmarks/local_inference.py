@@ -1,7 +1,8 @@
-"""Local inference of the embedded chat model: ours on transformers (float32) and llama.cpp (Q4_1, through xllamacpp).
+"""Local inference of smollm2: ours on transformers (float32), and llama.cpp (Q4_1) through xllamacpp.
 
-The work is what prompted methods do: read a prompt, write 32 tokens, greedily; or read it and score four answers. Prompts
-are English prose, different in each row and repetition. Cells larger than `largest` prompt tokens are not run and say so.
+The work is what prompted methods do: read a prompt and write 32 tokens; or read it and score answers.
+Prompts are English prose, other in each row and repetition. Cells of more than `largest` prompt tokens are
+not run, and say so.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def main(*, quick: bool = False, largest: int = 8000) -> dict[str, Any]:
     scoring: list[dict[str, Any]] = []
     for length, rows in cells:
         if length * rows > largest:
-            generation.append({"prompt": length, "rows": rows, "note": "not run: more tokens than --largest"})
+            generation.append(
+                {"prompt": length, "rows": rows, "note": f"not run: more than {largest} tokens"}
+            )
             continue
         repetitions = 1 if quick or length * rows > 2000 else 3
         server = Llama(rows, length + NEW + 8)
@@ -107,8 +110,7 @@ def _score(lm: CausalLM, batch: Rows) -> int:
 
 def _rows(lm: CausalLM) -> Iterator[Callable[[int, int], Rows]]:
     """Again and again, a function that gives `rows` rows of `length` tokens of prose not given before."""
-    text = prose()
-    tokens: list[int] = lm.tokenizer.encode(text, add_special_tokens=False)
+    tokens: list[int] = lm.tokenizer.encode(prose(), add_special_tokens=False)
     for start in count(0, 7919):  # a prime step through the text, round and round
         places = [(start + i * 4001) % (len(tokens) - 4001) for i in range(max(ROWS))]
         yield lambda length, rows, places=places: [tokens[at : at + length] for at in places[:rows]]

@@ -1,24 +1,43 @@
-"""Models for the tests: a tiny random Llama that needs no download, and the embedded ones where they can be had."""
+"""Models for the tests: a tiny random Llama, and the embedded models where they can be had."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from etude.errors import EtudeError
 from etude.models import CausalLM, load_causal_lm
 
-WORDS = (
-    "the a cat dog sat ran on under mat tree yes no maybe one two three four user assistant system".split()
-)
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "on",
+    "mat",
+    "tree",
+    "yes",
+    "no",
+    "user",
+    "assistant",
+    "system",
+]
 TEMPLATE = (
     "{% for message in messages %}<bos> {{ message['role'] }} {{ message['content'] }} <end> {% endfor %}"
     "{% if add_generation_prompt %}<bos> assistant {% endif %}"
 )
 
 
-def save_tiny_model(directory: Path, *, seed: int = 0, template: str | None = TEMPLATE) -> Path:
+@pytest.fixture(scope="session")
+def save_tiny_model() -> Callable[..., Path]:
     """Write a random two-layer Llama with a word tokenizer, as a Hugging Face directory."""
+    return _save_tiny_model
+
+
+def _save_tiny_model(directory: Path, *, seed: int = 0, template: str | None = TEMPLATE) -> Path:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -51,7 +70,7 @@ def save_tiny_model(directory: Path, *, seed: int = 0, template: str | None = TE
 
 @pytest.fixture(scope="session")
 def tiny_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("tiny"))
+    return _save_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+
 from etude.errors import EtudeError
 from etude.models import ResponseStore, chat_model, register_scripted
 from etude.models.chat import Reply
