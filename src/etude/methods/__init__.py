@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def lazy(package: str, exports: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def lazy(
+    package: str, exports: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Module-level `__getattr__`, `__dir__` and `__all__` that import a submodule on first use (PEP 562).
 
     A method's `__init__` stays free of torch, so that `etude --help` answers at once.
