@@ -87,7 +87,8 @@ def prefill(
     Returns:
         The prefix with the tokens appended.
     """
-    prefix = prefix or Prefix(kv_cache.new_cache(lm.model.config), [])
+    if prefix is None:  # an empty prefix is a prefix too
+        prefix = Prefix(kv_cache.new_cache(lm.model.config), [])
     for start in range(0, len(tokens), chunk):
         part = list(tokens[start : start + chunk])
         _forward(lm, torch.tensor([part], device=lm.device), prefix.cache, None, None, keep=1)

@@ -1,8 +1,9 @@
+# ruff: noqa: F401
 """Counting-Stars: how many of many facts does a model still collect from a long text, and from which depths?
 
-M star sentences ("The little penguin counted 117 ★") are hidden in a haystack; the model lists the numbers. The score
-falls with length and with the number of stars where a model loses evidence.
-Paper: Counting-Stars: A Multi-evidence, Position-aware, and Scalable Benchmark, arXiv 2403.11802 (COLING 2025).
+M star sentences ("The little penguin counted 117 ★") are hidden in a haystack; the model lists the numbers.
+The score falls with length and with the number of stars where a model loses evidence. Paper: Counting-Stars:
+A Multi-evidence, Position-aware, and Scalable Benchmark, arXiv 2403.11802 (COLING 2025).
 
     from etude.methods.counting_stars import build, report, run
     build("en-inaugural", stars=8, lengths="512:2048:512", tokenizer="smollm2", out="cells.jsonl")

@@ -1,10 +1,11 @@
 """Exact token counts of a text spliced from pieces, without re-encoding the whole of it.
 
-A haystack is tokenized once. Splicing a star into it changes the tokens only near the joins, so after every piece only
-the last few tokens are encoded again, together with the new piece. The two tokenizations are trusted where they agree:
-same boundary, same next `AGREE` ids. If they never agree, the window grows, at last to the whole text.
+A haystack is tokenized once. Splicing a star into it changes the tokens only near the joins, so after every
+piece only the last few tokens are encoded again, together with the new piece. The two tokenizations are
+trusted where they agree: same boundary, same next `AGREE` ids. If they never agree, the window grows, at last
+to the whole text.
 
-    spliced = Spliced.empty(tokenizer).add_haystack(haystack, 0, 1000).add("\\nThe little penguin counted 7 ★\\n")
+    spliced = Spliced.empty(tokenizer).add_haystack(haystack, 0, 1000).add("The little penguin counted 7 ★")
     spliced.count    # what encoding the text as one string gives
 """
 
@@ -146,7 +147,9 @@ class Spliced:
                 ):
                     stop = haystack.cut_at_or_before(last - WINDOW)
                     jumped = self._jump(haystack, joined.before + index + stop - token, first, stop)
-                    return jumped.add(haystack.slice(stop, last))  # a text's last tokens differ when more text follows
+                    return jumped.add(
+                        haystack.slice(stop, last)
+                    )  # a text's last tokens differ when more text follows
             reach *= 2
         return self.add(haystack.slice(first, last))
 

@@ -1,7 +1,7 @@
 """From what a model wrote to the numbers it listed, with a record of how hard that was.
 
-Strict JSON first, then repaired JSON, then every number in the text; numbers may be words ("twenty-one", "二十一") or
-carry a ★. Nothing a model writes is an error.
+Strict JSON first, then repaired JSON, then every number in the text; numbers may be words ("twenty-one",
+"二十一") or carry a ★. Nothing a model writes is an error.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class ParsedAnswer:
 
     Args:
         numbers: Listed numbers in order, repetitions included.
-        status: `ok`: the JSON that was asked for. `repaired`: numbers were found in another form. `empty`: there are
-            none. `refused`: the model or its provider declined. `overflow`: the answer was cut off at the output limit
-            (its numbers still count). `error`: no answer came back.
+        status: `ok`: the JSON that was asked for. `repaired`: numbers were found in another form. `empty`:
+            there are none. `refused`: the model or its provider declined. `overflow`: the answer was cut off
+            at the output limit (its numbers still count). `error`: no answer came back.
     """
 
     numbers: tuple[int, ...]
@@ -103,18 +103,17 @@ def _flat(value: Any) -> Iterator[int]:
 
 
 _DIGITS = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?![\d.])|(?<![\d.])\d+(?:\.0+)?(?![\d.]*\d)")
-_ENGLISH = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
-    )
-} | {word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ENGLISH = dict(zip(_ONES, range(20), strict=True)) | dict(zip(_TENS, range(20, 100, 10), strict=True))
 _CHINESE = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000}
 _ENGLISH_RUN = re.compile(
     rf"\b(?:{'|'.join(sorted(_ENGLISH, key=len, reverse=True))})"
-    rf"(?:(?:[\s-]+and)?[\s-]+(?:{'|'.join(sorted([*_ENGLISH, 'hundred', 'thousand'], key=len, reverse=True))}))*\b",
+    rf"(?:(?:[\s-]+and)?[\s-]+(?:hundred|thousand|{'|'.join(sorted(_ENGLISH, key=len, reverse=True))}))*\b",
     re.IGNORECASE,
 )
 _CHINESE_RUN = re.compile(f"[{''.join(_CHINESE)}{''.join(_CHINESE_UNITS)}]+")
@@ -124,7 +123,10 @@ def _scan(text: str) -> Iterator[int]:
     """The numbers in running text: digits if there are any, else words."""
     digits = [match[0] for match in _DIGITS.finditer(text)]
     if digits:
-        yield from (int(float(found.replace(",", ""))) if "." in found else int(found.replace(",", "")) for found in digits)
+        yield from (
+            int(float(found.replace(",", ""))) if "." in found else int(found.replace(",", ""))
+            for found in digits
+        )
         return
     words = [(match.start(), _english(match[0])) for match in _ENGLISH_RUN.finditer(text)]
     words += [(match.start(), _chinese(match[0])) for match in _CHINESE_RUN.finditer(text)]

@@ -1,8 +1,9 @@
 """From a grid, a haystack and a tokenizer to cells.
 
-With `unit="tokens"` every count is exact: the context has the length asked for and each star ends at the token its
-placement says, as the tokenizer of the model under test counts them. Where a tokenizer spends several tokens on one
-character (Chinese, mostly) an exact hit may not exist; then the cell records the true numbers, at most a few less.
+With `unit="tokens"` every count is exact: the context has the length asked for and each star ends at the
+token its placement says, as the tokenizer of the model under test counts them. Where a tokenizer spends
+several tokens on one character (Chinese, mostly) an exact hit may not exist; then the cell records the true
+numbers, at most a few less.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from etude.methods.counting_stars.cells import Cell, sha256, splice
 from etude.methods.counting_stars.grid import StarGrid
 from etude.methods.counting_stars.haystacks import Haystack
 from etude.methods.counting_stars.official import official_cuts, official_text, official_units
-from etude.methods.counting_stars.placement import choose_offset, draw_counts, generator, sentence_cuts, target_ends
+from etude.methods.counting_stars.placement import (
+    choose_offset,
+    draw_counts,
+    generator,
+    sentence_cuts,
+    target_ends,
+)
 from etude.methods.counting_stars.templates import TEMPLATE_VERSION, question, star_sentence
 
 SEARCH = 6
@@ -46,13 +53,16 @@ class Layout:
     widths: tuple[int, ...] = ()
 
 
-def build_cells(grid: StarGrid, haystack: Haystack, tokenizer: Any, tokenizer_name: str | None = None) -> Iterator[Cell]:
+def build_cells(
+    grid: StarGrid, haystack: Haystack, tokenizer: Any, tokenizer_name: str | None = None
+) -> Iterator[Cell]:
     """One cell for each seed and length of the grid, seeds outside.
 
     Args:
         grid: What to build.
         haystack: What to hide the stars in.
-        tokenizer: A fast tokenizer of transformers or a `tokenizers.Tokenizer`; may be None for `unit="official"`.
+        tokenizer: A fast tokenizer of transformers or a `tokenizers.Tokenizer`; may be None for
+            `unit="official"`.
         tokenizer_name: Recorded in the cells.
 
     Raises:
@@ -103,7 +113,7 @@ def _layouts(
             held = [step for step in steps if step.cuts and step.spliced.count <= length]
             if not held:
                 raise EtudeError(
-                    f"nested: the first star ends after {steps[1].spliced.count} tokens, the context of {length} holds none",
+                    f"nested: the first star ends after {steps[1].spliced.count} tokens; {length} hold none",
                     "Give more stars, longer lengths or --boundary exact.",
                 )
             yield length, _fill(held[-1], haystack, length, sentences_at), counts, wrong
@@ -192,7 +202,12 @@ def _better(best: Layout | None, other: Layout, end: int) -> Layout:
 
 
 def _at_sentence(
-    layout: Layout, haystack: TokenizedHaystack, sentence: str, guess: int, room: int, sentences_at: NDArray[np.int64]
+    layout: Layout,
+    haystack: TokenizedHaystack,
+    sentence: str,
+    guess: int,
+    room: int,
+    sentences_at: NDArray[np.int64],
 ) -> Layout:
     """The star at the next end of a sentence, or at the last one that leaves room for the stars to come."""
     index = min(int(np.searchsorted(sentences_at, max(guess, layout.at + 1))), len(sentences_at) - 1)
@@ -202,12 +217,14 @@ def _at_sentence(
             return placed
         index -= 1
     raise EtudeError(
-        f"the haystack has no end of a sentence between two stars ({layout.spliced.count} tokens into the context)",
+        f"no sentence of the haystack ends between two stars ({layout.spliced.count} tokens into a context)",
         "Use longer lengths, fewer stars or --boundary exact.",
     )
 
 
-def _fill(layout: Layout, haystack: TokenizedHaystack, length: int, sentences_at: NDArray[np.int64] | None) -> Layout:
+def _fill(
+    layout: Layout, haystack: TokenizedHaystack, length: int, sentences_at: NDArray[np.int64] | None
+) -> Layout:
     """The layout with haystack behind its last star, up to the length."""
     missing = length - layout.spliced.count
     if missing <= 0:
@@ -255,7 +272,9 @@ def _published_cells(grid: StarGrid, haystack: Haystack) -> Iterator[Cell]:
         for length in grid.lengths:
             counts, wrong = draw_counts(grid, generator(seed, 1, length))
             mistaken: Sequence[int | None] = wrong or [None] * grid.stars
-            sentences = [star_sentence(grid.task, grid.lang, c, w) for c, w in zip(counts, mistaken, strict=True)]
+            sentences = [
+                star_sentence(grid.task, grid.lang, c, w) for c, w in zip(counts, mistaken, strict=True)
+            ]
             after = official_cuts(units[length], sentences, grid.lang)
             cuts = [int(ends[cut - 1]) for cut in after]
             end = int(ends[units[length] - 1])
@@ -302,7 +321,19 @@ def _common(
 ) -> dict[str, Any]:
     """The fields that both ways of counting share."""
     return {
-        "id": f"{grid.lang}-{grid.task}-{grid.unit}-{grid.placement}-{grid.boundary}-{grid.counts}-m{grid.stars}-{length}-s{seed}",
+        "id": "-".join(
+            (
+                grid.lang,
+                grid.task,
+                grid.unit,
+                grid.placement,
+                grid.boundary,
+                grid.counts,
+                f"m{grid.stars}",
+                str(length),
+                f"s{seed}",
+            )
+        ),
         "task": grid.task,
         "lang": grid.lang,
         "length": length,

@@ -22,8 +22,8 @@ from etude.methods.counting_stars.templates import Lang, Task, known_versions, q
 class Cell(BaseModel):
     """One prompt of the grid, without its text.
 
-    Positions count from the beginning of the context, in the cell's unit: tokens, or for `unit="official"` words
-    (English) or characters (Chinese). Offsets and cuts count characters of the haystack.
+    Positions count from the beginning of the context, in the cell's unit: tokens, or for `unit="official"`
+    words (English) or characters (Chinese). Offsets and cuts count characters of the haystack.
 
     Attributes:
         length: The length asked for.
@@ -67,9 +67,17 @@ class Cell(BaseModel):
 
     @model_validator(mode="after")
     def _one_entry_a_star(self) -> Cell:
-        lists = (self.cuts, self.positions, self.widths, self.counts, self.counts if self.wrong is None else self.wrong)
+        lists = (
+            self.cuts,
+            self.positions,
+            self.widths,
+            self.counts,
+            self.counts if self.wrong is None else self.wrong,
+        )
         if any(len(entries) != self.stars for entries in lists):
-            raise ValueError(f"cuts, positions, widths, counts and wrong must hold one entry for each of {self.stars} stars")
+            raise ValueError(
+                f"cuts, positions, widths, counts and wrong must have {self.stars} entries, one a star"
+            )
         if (self.wrong is None) != (self.task == "search"):
             raise ValueError("wrong must be null for search and a list for reason")
         return self
@@ -107,7 +115,9 @@ class Prompt:
         return self.context + self.question
 
 
-def splice(text: str, start: int, cuts: Sequence[int], end: int, sentences: Sequence[str], *, drop_space: bool) -> str:
+def splice(
+    text: str, start: int, cuts: Sequence[int], end: int, sentences: Sequence[str], *, drop_space: bool
+) -> str:
     """The haystack's characters `[start, end)` with sentence i at `cuts[i]`.
 
     Args:
@@ -151,11 +161,13 @@ def rebuild(cell: Cell, haystack: Haystack) -> Prompt:
     if published:
         text = official_text(text, cell.lang)
     drop_space = published and cell.lang == "en"
-    context = splice(text, cell.haystack_offset, cell.cuts, cell.haystack_end, cell.sentences(), drop_space=drop_space)
+    context = splice(
+        text, cell.haystack_offset, cell.cuts, cell.haystack_end, cell.sentences(), drop_space=drop_space
+    )
     prompt = Prompt(context, question(cell.task, cell.lang, cell.template_version))
     if sha256(prompt.text) != cell.prompt_sha256:
         raise EtudeError(
-            f"cell {cell.id}: the rebuilt prompt does not have the recorded SHA-256 {cell.prompt_sha256[:12]}…",
+            f"cell {cell.id}: the prompt does not have its recorded SHA-256 {cell.prompt_sha256[:12]}…",
             "The cell was edited or built by another version; build the cells again.",
         )
     return prompt

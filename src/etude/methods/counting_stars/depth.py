@@ -1,8 +1,10 @@
-"""Does a model lose the middle? A regression of hits on length and depth, with intervals that respect the seeds.
+"""Does a model lose the middle? A regression of hits on length and depth, with intervals that respect the
+seeds.
 
-Logistic regression of hit on length, depth and (depth - 1/2)². Two things keep it honest on small grids: Firth's penalty
-(Biometrika 80:27, 1993) gives finite coefficients when depth separates hits from misses perfectly, and the variance is
-clustered, because the stars of one seed share their haystack and their numbers.
+Logistic regression of hit on length, depth and (depth - 1/2)². Two things keep it honest on small grids:
+Firth's penalty (Biometrika 80:27, 1993) gives finite coefficients when depth separates hits from misses
+perfectly, and the variance is clustered, because the stars of one seed share their haystack and their
+numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Finding: TypeAlias = Literal["lost in the middle", "better in the middle", "recency", "primacy", "no depth effect"]
+Finding: TypeAlias = Literal[
+    "lost in the middle", "better in the middle", "recency", "primacy", "no depth effect"
+]
 Floats: TypeAlias = NDArray[np.float64]
 
 MOST_STEPS = 200
@@ -41,9 +45,10 @@ class DepthEffect:
     """What depth does to hits.
 
     Args:
-        finding: `lost in the middle` only if the quadratic coefficient's interval lies above 0 and the first and the last
-            third of the context are both found more often than the middle third (a model that sees only the end bends
-            the curve too, but does not lose the middle); otherwise what the linear coefficient says.
+        finding: `lost in the middle` only if the quadratic coefficient's interval lies above 0 and the first
+            and the last third of the context are both found more often than the middle third (a model that
+            sees only the end bends the curve too, but does not lose the middle); otherwise what the linear
+            coefficient says.
         linear: Log-odds from the beginning to the end of the context; None when nothing could be fitted.
         quadratic: Coefficient of (depth - 1/2)².
         length: Log-odds for each doubling of the length; None with a single length.
@@ -131,9 +136,10 @@ def firth_logistic(
         penalty: Weight of Firth's penalty; 0 gives plain maximum likelihood.
 
     Returns:
-        Coefficients (k,) and their covariance (k, k): the sandwich of Liang and Zeger with the factor G/(G-1).
+        Coefficients (k,) and their covariance (k, k): the sandwich of Liang and Zeger with the factor
+        G/(G-1).
     """
-    n, k = design.shape
+    k = design.shape[1]
     beta = np.zeros(k)
     step_limit = 5.0
     for _ in range(MOST_STEPS):

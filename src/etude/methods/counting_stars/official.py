@@ -1,7 +1,7 @@
 """What the paper fixed: star counts, word scaling, placement by words, and the repository's file format.
 
-Counting-Stars, arXiv 2403.11802; counts from nick7nlp/Counting-Stars (MIT). The published English and Chinese lists are
-the same in every prompt of a given number of stars.
+Counting-Stars, arXiv 2403.11802; counts from nick7nlp/Counting-Stars (MIT). The published English and Chinese
+lists are the same in every prompt of a given number of stars.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def official_units(length: int, lang: str) -> int:
 
 
 def official_text(text: str, lang: str) -> str:
-    """A haystack as the paper prepares it: English on one line; Chinese without spaces, Latin letters and ASCII marks."""
+    """A haystack as the paper prepares it: English on one line; Chinese without spaces, Latin letters and
+    ASCII marks.
+    """
     if lang == "en":
         return text.replace("\n", " ")
     lines = (line.strip().replace("------------", " ").replace(" ", "") for line in text.splitlines())
@@ -62,9 +64,10 @@ def official_text(text: str, lang: str) -> str:
 def official_cuts(units: int, sentences: list[str], lang: str) -> list[int]:
     """After how many units of haystack each published star stands.
 
-    The published program inserts star i after (i+1)·s units of the text *as it has grown*, and takes earlier stars to
-    have added as many units as star i's own sentence has. In words each star really adds two fewer, because its first
-    and last words glue onto their neighbors, so the stars drift toward the end by two words each.
+    The published program inserts star i after (i+1)·s units of the text *as it has grown*, and takes earlier
+    stars to have added as many units as star i's own sentence has. In words each star really adds two fewer,
+    because its first and last words glue onto their neighbors, so the stars drift toward the end by two words
+    each.
 
     Args:
         units: Words or characters of haystack.

@@ -28,8 +28,8 @@ def generator(seed: int, *stream: int) -> Generator:
 def draw_counts(grid: StarGrid, rng: Generator) -> tuple[list[int], list[int] | None]:
     """The numbers of a context's stars, in order, and for the reasoning task the mistaken ones.
 
-    Random numbers are distinct; a mistaken number is one above or below its right number, within the grid's range, and
-    neither the right nor the mistaken number of any other star.
+    Random numbers are distinct; a mistaken number is one above or below its right number, within the grid's
+    range, and neither the right nor the mistaken number of any other star.
     """
     if grid.counts == "official":
         return official_counts(grid.stars), official_wrong(grid.stars) if grid.task == "reason" else None
@@ -72,7 +72,9 @@ def target_ends(grid: StarGrid, length: int, widths: Sequence[int], rng: Generat
     if grid.placement in ("relative", "nested"):
         return [(index + 1) * length // stars for index in range(stars)]
     if grid.placement == "centred":
-        return [(2 * index + 1) * length // (2 * stars) + (width + 1) // 2 for index, width in enumerate(widths)]
+        return [
+            (2 * index + 1) * length // (2 * stars) + (width + 1) // 2 for index, width in enumerate(widths)
+        ]
     gap = LEAST_GAP // 2
     slack = length - sum(widths) - (stars + 1) * gap
     before = np.sort(rng.integers(0, slack + 1, size=stars)).tolist()
@@ -84,15 +86,21 @@ def target_ends(grid: StarGrid, length: int, widths: Sequence[int], rng: Generat
 
 
 def choose_offset(haystack: TokenizedHaystack, needed: int, seed: int) -> int:
-    """A paragraph's first token, chosen by the seed, after which enough haystack remains; 0 if only the whole is enough."""
-    starts = np.searchsorted(haystack.bounds, [0, *(match.end() for match in re.finditer(r"\n\n+", haystack.text))])
+    """A paragraph's first token, chosen by the seed, after which enough haystack remains; 0 if only the whole
+    is enough.
+    """
+    starts = np.searchsorted(
+        haystack.bounds, [0, *(match.end() for match in re.finditer(r"\n\n+", haystack.text))]
+    )
     fits = np.intersect1d(starts, haystack.clean)
     fits = fits[fits + needed <= len(haystack)]
     return int(fits[generator(seed, 0).integers(len(fits))]) if len(fits) else 0
 
 
 def sentence_cuts(haystack: TokenizedHaystack) -> NDArray[np.int64]:
-    """Tokens that open a sentence or a paragraph: the clean cuts right after the end of a sentence, ascending."""
+    """Tokens that open a sentence or a paragraph: the clean cuts right after the end of a sentence,
+    ascending.
+    """
     ends = np.array([match.end() for match in _SENTENCE_END.finditer(haystack.text)], dtype=np.int64)
     tokens = np.searchsorted(haystack.bounds, ends)
     exact = haystack.bounds[np.minimum(tokens, len(haystack))] == ends

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,22 +14,37 @@ from etude.methods.counting_stars.figures import depth_curve, depth_curves, heat
 from etude.methods.counting_stars.scoring import Rule
 from etude.methods.counting_stars.summary import ModelSummary, summarize
 from etude.methods.counting_stars.tables import Answer, tables
-from etude.render import Code, Figure, Section, TableBlock, Text, save_page
+from etude.render import Code, Figure, Section, TableBlock, Text, save_page, table
 from etude.render.plots import png
 from etude.runs import atomic_path
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 SUMMARY_COLUMNS = (
-    "model", "task", "lang", "answers", "score (95 % interval over seeds)", "chance", "precision", "F1", "order", "exact", "unreadable", "depth",
+    "model", "task", "lang", "answers", "score (95 % interval over seeds)", "chance", "precision", "F1",
+    "order", "exact", "unreadable", "depth",
 )  # fmt: skip
 
 
 def summary_rows(summaries: Sequence[ModelSummary]) -> list[tuple[object, ...]]:
     """One row for each summary, in the order of `SUMMARY_COLUMNS`."""
     return [
-        (s.model, s.task, s.lang, s.answers, str(s.score), s.chance, s.precision, s.f1, s.order, s.exact, s.unreadable,
+        (s.model, s.task, s.lang, s.answers, str(s.score), s.chance, s.precision, s.f1, s.order, s.exact,
+        s.unreadable,
          s.depth.finding)
         for s in summaries
     ]  # fmt: skip
+
+
+def summary_tables(summaries: Sequence[ModelSummary], title: str = "") -> Iterator[Table]:
+    """The summaries as two terminal tables that fit 80 columns."""
+    named = [(s, f"{s.task} {s.lang}") for s in summaries]
+    columns = ("model", "task", "answers", "score [95 % over seeds]", "chance", "depth")
+    rows = [(s.model, task, s.answers, str(s.score), s.chance, s.depth.finding) for s, task in named]
+    yield table(columns, rows, title=title)
+    columns = ("model", "task", "precision", "F1", "order", "exact", "unreadable")
+    yield table(columns, [(s.model, t, s.precision, s.f1, s.order, s.exact, s.unreadable) for s, t in named])
 
 
 def write_report(
@@ -47,7 +63,11 @@ def write_report(
     summaries = summarize(cells, answers, rule)
     column = "score_official" if rule == "official" else "score"
     keys = [(s.model, s.task, s.lang) for s in summaries]
-    heat, depth, length = heat_maps(stars, column, keys), depth_curves(stars, column, keys), length_curves(summaries)
+    heat, depth, length = (
+        heat_maps(stars, column, keys),
+        depth_curves(stars, column, keys),
+        length_curves(summaries),
+    )
     for name, figure in (("heat_map", heat), ("depth_curve", depth), ("length_curve", length)):
         with atomic_path(out / f"{name}.png") as temporary:
             temporary.write_bytes(png(figure))
@@ -61,20 +81,33 @@ def write_report(
                 Figure(length, "Mean score against context length", "Score by length; dotted: chance."),
             ],
         ),
-        Section("Stars × lengths", [Figure(heat, "Heat maps of score by star and length", "All on one color scale.")]),
+        Section(
+            "Stars × lengths",
+            [Figure(heat, "Heat maps of score by star and length", "All on one color scale.")],
+        ),
         Section(
             "Depth",
             [
                 Figure(depth, "Mean score against depth", "Score by depth, in tenths of the context."),
                 TableBlock(
-                    ("model", "task", "lang", "finding", "linear", "quadratic", "a doubling of length", "clusters"),
+                    (
+                        "model",
+                        "task",
+                        "lang",
+                        "finding",
+                        "linear",
+                        "quadratic",
+                        "a doubling of length",
+                        "clusters",
+                    ),
                     [_depth_row(s) for s in summaries],
                     "Logistic regression of hits, log-odds with 95 % intervals clustered by seed (or prompt)",
                 ),
                 Text(
-                    "“Lost in the middle” is said only when the interval of the quadratic coefficient lies above 0 and the "
-                    "fitted curve is lowest inside the context. Relative placement puts the last star next to the question; "
-                    "for claims about depth use centred or random placement."
+                    "“Lost in the middle” is said only when the interval of the quadratic coefficient lies "
+                    "above 0 and both the first and the last third are found more often than the middle "
+                    "one. Relative placement puts the last star next to the question; for claims about "
+                    "depth use centred or random placement."
                 ),
             ],
         ),
@@ -97,7 +130,9 @@ def _write_csv(
                 for length, score in zip(lengths, scores, strict=True)
                 if score == score
             ]
-        depth_rows += [{**named, "depth": d, "score": s} for d, s in zip(*depth_curve(stars, column, *key), strict=True)]
+        depth_rows += [
+            {**named, "depth": d, "score": s} for d, s in zip(*depth_curve(stars, column, *key), strict=True)
+        ]
     frames = {
         "heat_map": pl.DataFrame(heat_rows),
         "depth_curve": pl.DataFrame(depth_rows),
@@ -112,7 +147,11 @@ def _depth_row(summary: ModelSummary) -> tuple[object, ...]:
     effect = summary.depth
 
     def shown(coefficient: Coefficient | None) -> str:
-        return "–" if coefficient is None else f"{coefficient.value:.2f} [{coefficient.low:.2f}, {coefficient.high:.2f}]"
+        return (
+            "–"
+            if coefficient is None
+            else f"{coefficient.value:.2f} [{coefficient.low:.2f}, {coefficient.high:.2f}]"
+        )
 
     finding = f"{effect.finding} ({effect.note})" if effect.note else effect.finding
     return (
@@ -126,22 +165,27 @@ def _reading(summaries: Sequence[ModelSummary], answers: pl.DataFrame) -> list[T
     blocks: list[TableBlock | Text | Code] = [
         TableBlock(
             ("model", "task", "lang", *statuses),
-            [(s.model, s.task, s.lang, *(s.statuses.get(status, 0) for status in statuses)) for s in summaries],
+            [
+                (s.model, s.task, s.lang, *(s.statuses.get(status, 0) for status in statuses))
+                for s in summaries
+            ],
             "Answers by how they were read",
         ),
         Text("One answer of each model, as it was written:"),
     ]
     for (model,), group in answers.group_by("model", maintain_order=True):
         row = group.row(0, named=True)
-        blocks.append(Code(f"{model}, {row['cell']}, score {row['score_official']:.3f} (official):\n{row['raw'][:600]}"))
+        blocks.append(
+            Code(f"{model}, {row['cell']}, score {row['score_official']:.3f} (official):\n{row['raw'][:600]}")
+        )
     return blocks
 
 
 def _explanation(rule: Rule) -> str:
     if rule == "official":
         return (
-            "The published rule: the list is cut at M items; 1 for a right number, in the reasoning task 0.5 for right and "
-            "mistaken number together and 0.25 for the mistaken one alone. Precision, F1 and order are ours: the published rule "
-            "ignores what else was listed."
+            "The published rule: the list is cut at M items; 1 for a right number, in the reasoning task 0.5 "
+            "for right and mistaken number together and 0.25 for the mistaken one alone. Precision, F1 and "
+            "order are ours: the published rule ignores what else was listed."
         )
-    return "Our rule: the whole list counts; 1 for a right number, 0.5 if the mistaken one is listed too, else 0."
+    return "Our rule: the whole list counts; 1 for a right number, 0.5 if the mistaken one is listed too."

@@ -1,4 +1,6 @@
-"""Asks models about cells. Every answer is a finished step of the run: a killed run goes on with the missing cells."""
+"""Asks models about cells. Every answer is a finished step of the run: a killed run goes on with the missing
+cells.
+"""
 
 from __future__ import annotations
 
@@ -47,15 +49,20 @@ def ask_model(
         The errors of cells that could not be answered; they are asked again by the next run.
 
     Raises:
-        EtudeError: A cell does not fit the model, or the output limit is too low; nothing has been asked then.
+        EtudeError: A cell does not fit the model, or the output limit is too low; nothing has been asked
+            then.
     """
     missing = [cell for cell in cells if not run.finished(_step(model, cell))]
     if not missing:
         return []
     limits = {cell.id: output_limit(cell, max_tokens) for cell in missing}
-    missing.sort(key=lambda cell: (cell.haystack, cell.lang, cell.task, cell.seed, cell.haystack_offset, cell.length))
+    missing.sort(
+        key=lambda cell: (cell.haystack, cell.lang, cell.task, cell.seed, cell.haystack_offset, cell.length)
+    )
     nested = engine == "nested" or (
-        engine == "auto" and not model.startswith(_SERVED) and all(cell.placement == "nested" for cell in cells)
+        engine == "auto"
+        and not model.startswith(_SERVED)
+        and all(cell.placement == "nested" for cell in cells)
     )
     answers: Iterator[tuple[Cell, Answer, str]]
     if nested:
@@ -85,14 +92,18 @@ def output_limit(cell: Cell, asked: int | None) -> int:
     return asked if asked is not None else cell.least_output + 64
 
 
-def refuse_too_long(cell: Cell, prompt_tokens: int, limit: int, context_length: int | None, model: str) -> None:
-    """Refuse a cell that does not fit the model's context with its answer; nothing is ever cut off silently."""
+def refuse_too_long(
+    cell: Cell, prompt_tokens: int, limit: int, context_length: int | None, model: str
+) -> None:
+    """Refuse a cell that does not fit the model's context with its answer; nothing is ever cut off
+    silently.
+    """
     needed = prompt_tokens + limit
     if context_length is not None and needed > context_length:
         raise EtudeError(
             f"cell {cell.id} needs {needed:,} tokens (prompt {prompt_tokens:,}, answer {limit:,}); "
             f"{model} reads {context_length:,}",
-            f"Build shorter lengths (at most {max(context_length - needed + cell.length, 0):,}), or choose another model.",
+            f"Build lengths up to {max(context_length - needed + cell.length, 0):,}, or take another model.",
         )
 
 
@@ -130,10 +141,16 @@ def refuse_moved_question(tokenizer: Any) -> None:
 
 
 def _ask_nested(
-    model: str, cells: Sequence[Cell], haystacks: Haystacks, limits: dict[str, int], context_length: int | None
+    model: str,
+    cells: Sequence[Cell],
+    haystacks: Haystacks,
+    limits: dict[str, int],
+    context_length: int | None,
 ) -> Iterator[tuple[Cell, Answer, str]]:
     if model.startswith(_SERVED):
-        raise EtudeError(f"{model}: the nested engine reads with a local model", "Use --engine chat for a served one.")
+        raise EtudeError(
+            f"{model}: the nested engine reads with a local model", "Use --engine chat for a served one."
+        )
     from etude.methods.counting_stars.nested import answer_rows
     from etude.models import load_causal_lm
 
@@ -170,11 +187,15 @@ def _ask_chat(
         refuse_moved_question(tokenizer)
     for cell in cells:
         limit = context_length or chat.context_length
-        refuse_too_long(cell, _prompt_tokens(cell, haystacks, tokenizer, limit), limits[cell.id], limit, model)
+        refuse_too_long(
+            cell, _prompt_tokens(cell, haystacks, tokenizer, limit), limits[cell.id], limit, model
+        )
     most = max(limits.values())
     for start in range(0, len(cells), max_connections):
         part = cells[start : start + max_connections]
-        conversations: list[Any] = [[{"role": "user", "content": haystacks.prompt(cell).text}] for cell in part]
+        conversations: list[Any] = [
+            [{"role": "user", "content": haystacks.prompt(cell).text}] for cell in part
+        ]
         replies = chat.generate(conversations, max_tokens=most, temperature=0.0)
         for cell, reply in zip(part, replies, strict=True):
             answer = Answer(
@@ -189,13 +210,17 @@ def _ask_chat(
 
 
 def _prompt_tokens(cell: Cell, haystacks: Haystacks, tokenizer: Any, limit: int | None) -> int:
-    """Tokens of a cell's prompt in the model's template: counted where the tokenizer is at hand, else estimated."""
+    """Tokens of a cell's prompt in the model's template: counted where the tokenizer is at hand, else
+    estimated.
+    """
     if tokenizer is not None and limit is not None:
         return len(chat_rows(tokenizer, [haystacks.prompt(cell)])[0])
     return (cell.prompt_tokens or cell.length_tokens) + TEMPLATE_ROOM
 
 
-def _ask_instrument(model: str, cells: Sequence[Cell], haystacks: Haystacks) -> Iterator[tuple[Cell, Answer, str]]:
+def _ask_instrument(
+    model: str, cells: Sequence[Cell], haystacks: Haystacks
+) -> Iterator[tuple[Cell, Answer, str]]:
     tokenizers: dict[str, Any] = {}
     for cell in cells:
         name = cell.tokenizer if needs_tokenizer(model) else None
@@ -210,4 +235,3 @@ def _ask_instrument(model: str, cells: Sequence[Cell], haystacks: Haystacks) -> 
 
 def _step(model: str, cell: Cell) -> str:
     return f"{model}\n{cell.id}"
-

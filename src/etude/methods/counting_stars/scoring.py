@@ -1,8 +1,9 @@
 """How an answer is scored: the published rule, our stricter one, and what chance would give.
 
-Published rule: the list is cut at M items and duplicates are removed; order is ignored. Search: 1 if the right number is
-listed. Reasoning: 1 for the right number without the mistaken one, 0.5 for both, 0.25 for the mistaken one alone.
-Ours: the whole list counts, the mistaken number alone earns nothing, and precision says what else was listed.
+Published rule: the list is cut at M items and duplicates are removed; order is ignored. Search: 1 if the
+right number is listed. Reasoning: 1 for the right number without the mistaken one, 0.5 for both, 0.25 for the
+mistaken one alone. Ours: the whole list counts, the mistaken number alone earns nothing, and precision says
+what else was listed.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ class Score:
 
     def __str__(self) -> str:
         """`0.512 [0.480, 0.544]`."""
-        return f"{self.mean:.3f}" if self.low is None else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return (
+            f"{self.mean:.3f}" if self.low is None else f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ class ModelSummary:
         return sum(self.statuses.get(status, 0) for status in ("empty", "refused", "error")) / self.answers
 
 
-def summarize(cells: Sequence[Cell], answers: Mapping[tuple[str, str], Answer], rule: Rule = "official") -> list[ModelSummary]:
+def summarize(
+    cells: Sequence[Cell], answers: Mapping[tuple[str, str], Answer], rule: Rule = "official"
+) -> list[ModelSummary]:
     """Summaries of each model, task and language, in the order of the answers."""
     answer_table, star_table = tables(cells, answers)
     column = "score_official" if rule == "official" else "score"
@@ -98,7 +102,7 @@ def _summary(
         score=_score(stars, column),
         chance=_mean(answers["chance_official" if rule == "official" else "chance"]),
         by_length={
-            int(length[0]): _score(group, column)  # type: ignore[call-overload]
+            int(length[0]): _score(group, column)
             for length, group in stars.sort("length").group_by("length", maintain_order=True)
         },
         precision=_mean(answers["precision"]),

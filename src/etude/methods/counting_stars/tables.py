@@ -86,7 +86,9 @@ _RESULT_SCHEMA: dict[str, Any] = {
 _LARGEST = 2**63 - 1
 
 
-def tables(cells: Sequence[Cell], answers: Mapping[tuple[str, str], Answer]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def tables(
+    cells: Sequence[Cell], answers: Mapping[tuple[str, str], Answer]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Score every answer by both rules.
 
     Args:
@@ -149,7 +151,9 @@ def tables(cells: Sequence[Cell], answers: Mapping[tuple[str, str], Answer]) -> 
     return pl.DataFrame(answer_rows, schema=_ANSWER_SCHEMA), pl.DataFrame(star_rows, schema=_RESULT_SCHEMA)
 
 
-def write_tables(folder: Path, cells: Sequence[Cell], answers: Mapping[tuple[str, str], Answer]) -> pl.DataFrame:
+def write_tables(
+    folder: Path, cells: Sequence[Cell], answers: Mapping[tuple[str, str], Answer]
+) -> pl.DataFrame:
     """Write `answers.parquet` and `results.parquet` into a run's folder; returns the answers' table."""
     answer_table, star_table = tables(cells, answers)
     for name, frame in ((ANSWERS, answer_table), (RESULTS, star_table)):
@@ -163,8 +167,10 @@ def answers_of(folder: Path) -> dict[tuple[str, str], Answer]:
     found: dict[tuple[str, str], Answer] = {}
     for path in sorted((folder / "steps").glob("*.json")):
         record = read_json(path)["record"]
-        found[record["model"], record["cell"]] = Answer(**{name: record[name] for name in Answer.__dataclass_fields__})
-    return found
+        found[record["model"], record["cell"]] = Answer(
+            **{name: record[name] for name in Answer.__dataclass_fields__}
+        )
+    return dict(sorted(found.items()))
 
 
 def read_logs(logs: Sequence[Path]) -> tuple[list[Cell], dict[tuple[str, str], Answer]]:

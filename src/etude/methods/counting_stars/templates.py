@@ -1,7 +1,9 @@
-"""The wording of star sentences and questions, English and Chinese, under a version that never changes its meaning.
+"""The wording of star sentences and questions, English and Chinese, under a version that never changes its
+meaning.
 
-The star sentence of the search task is the published one. The sentence of the reasoning task and the questions are our
-own wording of what the paper describes; a cell records the version, so old cells keep their wording.
+The star sentence of the search task is the published one. The sentence of the reasoning task and the
+questions are our own wording of what the paper describes; a cell records the version, so old cells keep their
+wording.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ class Wording:
 
 
 _EN_QUESTION = (
-    "\n\n\n\nThe night is misty, the moon is bright, and the little penguin has been counting ★. Go through the text above, "
-    "find every sentence in which the little penguin counts ★, and collect the {which}, in the order of the text. "
-    'Answer with one JSON object and nothing else: {{"little_penguin": [x, x, x, ...]}}, each x being {what}. '
-    "Do not add the numbers up. Do not explain."
+    "\n\n\n\nThe night is misty, the moon is bright, and the little penguin has been counting ★. Go through "
+    "the text above, find every sentence in which the little penguin counts ★, and collect the {which}, in "
+    "the order of the text. Answer with one JSON object and nothing else: "
+    '{{"little_penguin": [x, x, x, ...]}}, each x being {what}. Do not add the numbers up. Do not explain.'
 )
 _ZH_QUESTION = (
     "\n\n\n\n夜色朦胧，月光如水，小企鹅一直在数★。请通读上文，找出小企鹅数★的每一句话，按出现的先后收集{which}。"
@@ -48,8 +50,8 @@ _WORDINGS: dict[str, dict[Lang, Wording]] = {
         "en": Wording(
             sentence={
                 "search": "\nThe little penguin counted {count} ★\n",
-                "reason": "\nThe little penguin counted {wrong} ★, then saw that this was a mistake and counted again; "
-                "this time {count} ★ was right.\n",
+                "reason": "\nThe little penguin counted {wrong} ★, then saw that this was a mistake and "
+                "counted again; this time {count} ★ was right.\n",
             },
             question={
                 "search": _EN_QUESTION.format(which="numbers counted", what="one number of ★"),
@@ -60,7 +62,8 @@ _WORDINGS: dict[str, dict[Lang, Wording]] = {
         "zh": Wording(
             sentence={
                 "search": "\n小企鹅数了{count}颗★\n",
-                "reason": "\n小企鹅数了{wrong}颗★，随后发觉数错了，便重新数了一遍，这一次数对了，是{count}颗★\n",
+                "reason": "\n小企鹅数了{wrong}颗★，随后发觉数错了，便重新数了一遍，"
+                "这一次数对了，是{count}颗★\n",
             },
             question={
                 "search": _ZH_QUESTION.format(which="所数的颗数", what="一次所数的颗数"),
@@ -77,7 +80,9 @@ QUESTION_MARK = "\n\n\n\n"
 
 @dataclass(frozen=True)
 class Mention:
-    """A star sentence found in a text: its characters `[start, end)`, the right number and, if any, the mistaken one."""
+    """A star sentence found in a text: its characters `[start, end)`, the right number and, if any, the
+    mistaken one.
+    """
 
     start: int
     end: int

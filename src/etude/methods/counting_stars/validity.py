@@ -1,4 +1,6 @@
-"""Does the benchmark measure what it says? Instruments of known quality must get the score that theory gives them."""
+"""Does the benchmark measure what it says? Instruments of known quality must get the score that theory gives
+them.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,8 @@ class Settings:
         search: English, search task, relative placement, 16 stars, lengths 1k to 16k units.
         reason: The same with the reasoning task, two lengths.
         chinese: Chinese, search task.
-        centred: English, centred placement, 10 stars (words: relative, 16 stars): for depth; no star near 0.4 or 0.6.
+        centred: English, centred placement, 10 stars (words: relative, 16 stars): for depth; no star near 0.4
+            or 0.6.
         published: 32 stars with the published counts.
         fresh: 32 stars with random counts.
     """
@@ -68,25 +71,32 @@ class Settings:
     fresh: list[Cell]
 
 
-def build_settings(seeds: tuple[int, ...], tokenizer: Any = None, tokenizer_name: str | None = None) -> Settings:
+def build_settings(
+    seeds: tuple[int, ...], tokenizer: Any = None, tokenizer_name: str | None = None
+) -> Settings:
     """Build all sets of cells from the embedded haystacks.
 
     Args:
         seeds: One prompt for each length and seed.
-        tokenizer: Exact tokens by this tokenizer; without it, words and characters as the paper counts them (then all
-            placements are relative).
+        tokenizer: Exact tokens by this tokenizer; without it, words and characters as the paper counts them
+            (then all placements are relative).
         tokenizer_name: Recorded in the cells.
     """
-    unit = "official" if tokenizer is None else "tokens"
     english, chinese = load_haystack("en-inaugural"), load_haystack("zh-stone")
     scale = 1.25 if tokenizer is None else 1  # 0.8 words stand for one token
 
-    def cells(lengths: Sequence[int], stars: int, placement: Placement = "relative", **options: Any) -> list[Cell]:
+    def cells(
+        lengths: Sequence[int], stars: int, placement: Placement = "relative", **options: Any
+    ) -> list[Cell]:
         text = chinese if options.get("lang") == "zh" else english
         grid = StarGrid(
-            tuple(round(length * scale) for length in lengths), stars, seeds, unit=unit,  # type: ignore[arg-type]
-            placement="relative" if tokenizer is None else placement, **options,
-        )  # fmt: skip
+            tuple(round(length * scale) for length in lengths),
+            stars,
+            seeds,
+            unit="official" if tokenizer is None else "tokens",
+            placement="relative" if tokenizer is None else placement,
+            **options,
+        )
         return list(build_cells(grid, text, tokenizer, tokenizer_name))
 
     return Settings(
@@ -125,13 +135,23 @@ def verify_instruments(
     given = ask or ask_directly(tokenizer)
     found: list[Verification] = []
 
-    def exact(name: str, setting: str, cells: Sequence[Cell], rule: Rule, expected: Sequence[float]) -> list[StarScore]:
-        scores = [score_answer(cell, text, rule) for cell, text in zip(cells, given(name, cells), strict=True)]
-        wrong = [
-            f"{cell.id}: {s.score:.4f}" for cell, s, e in zip(cells, scores, expected, strict=True) if abs(s.score - e) > 1e-12
+    def exact(
+        name: str, setting: str, cells: Sequence[Cell], rule: Rule, expected: Sequence[float]
+    ) -> list[StarScore]:
+        scores = [
+            score_answer(cell, text, rule) for cell, text in zip(cells, given(name, cells), strict=True)
         ]
-        measured = by_length(cells, [s.score for s in scores]) + (f"; {len(wrong)} cells differ: {wrong[0]}" if wrong else "")
-        found.append(Verification(PREFIX + name, setting, rule, by_length(cells, expected), measured, not wrong))
+        wrong = [
+            f"{cell.id}: {s.score:.4f}"
+            for cell, s, e in zip(cells, scores, expected, strict=True)
+            if abs(s.score - e) > 1e-12
+        ]
+        measured = by_length(cells, [s.score for s in scores]) + (
+            f"; {len(wrong)} cells differ: {wrong[0]}" if wrong else ""
+        )
+        found.append(
+            Verification(PREFIX + name, setting, rule, by_length(cells, expected), measured, not wrong)
+        )
         return scores
 
     def within(name: str, setting: str, cells: Sequence[Cell], rate: float) -> list[StarScore]:
@@ -140,7 +160,11 @@ def verify_instruments(
         low, high = binomial_interval(stars, rate)
         measured = float(np.concatenate([s.hits for s in scores]).mean())
         expected = f"{rate:.3f}, within [{low:.3f}, {high:.3f}]"
-        found.append(Verification(PREFIX + name, setting, "official", expected, f"{measured:.3f}", low <= measured <= high))
+        found.append(
+            Verification(
+                PREFIX + name, setting, "official", expected, f"{measured:.3f}", low <= measured <= high
+            )
+        )
         return scores
 
     def depth(name: str, cells: Sequence[Cell], scores: Sequence[StarScore], expected: str) -> None:
@@ -153,7 +177,11 @@ def verify_instruments(
     ones = [1.0] * len(sets.search)
     exact("oracle", "search", sets.search, "official", ones)
     windowed = exact(
-        f"window-{WINDOW}", "search", sets.search, "official", [window_share(cell, WINDOW) for cell in sets.search]
+        f"window-{WINDOW}",
+        "search",
+        sets.search,
+        "official",
+        [window_share(cell, WINDOW) for cell in sets.search],
     )
     exact("oracle", "search zh", sets.chinese, "official", [1.0] * len(sets.chinese))
     for rule, both, mistaken in (("official", 0.25, 0.25), ("ours", 0.5, 0.0)):
@@ -168,7 +196,9 @@ def verify_instruments(
     within(f"guesser-32-{highest}", "random counts", sets.fresh, chance_level(fresh))
     within(f"lossy-{KEPT}", "search", sets.search, KEPT)
     everything = exact("oracle", "centred", sets.centred, "official", [1.0] * len(sets.centred))
-    middle = exact("middle-loss", "centred", sets.centred, "official", [outside_middle(cell) for cell in sets.centred])
+    middle = exact(
+        "middle-loss", "centred", sets.centred, "official", [outside_middle(cell) for cell in sets.centred]
+    )
     lossy = within(f"lossy-{KEPT}", "centred", sets.centred, KEPT)
     depth("oracle", sets.centred, everything, "no depth effect")
     depth(f"lossy-{KEPT}", sets.centred, lossy, "no depth effect")
@@ -180,9 +210,9 @@ def verify_instruments(
 def window_share(cell: Cell, size: int) -> float:
     """Share of stars within the last `size` units of a context with relative placement.
 
-    In exact tokens star i ends at (i+1)/M of the context: the share is `size / length`, rounded down to whole stars. The
-    published placement drifts by words, so there the recorded positions decide (a star's first word is glued to its
-    left neighbor).
+    In exact tokens star i ends at (i+1)/M of the context: the share is `size / length`, rounded down to whole
+    stars. The published placement drifts by words, so there the recorded positions decide (a star's first
+    word is glued to its left neighbor).
     """
     if cell.unit == "tokens":
         return min(cell.stars * size // cell.length, cell.stars) / cell.stars
