@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from etude.errors import EtudeError
@@ -94,22 +95,24 @@ class ServedEngine:
     ) -> Iterator[tuple[int, T]]:
         """Results as they come; the first failure that is not one conversation's own ends the run."""
         total, done = len(conversations), 0
-        failure: Exception | None = None
+        waiting = iter(range(total))
+        running: dict[Future[T], int] = {}
+        failure: BaseException | None = None
         pool = ThreadPoolExecutor(self.max_connections)
         try:
-            asked = {pool.submit(ask, number): number for number in range(total)}
-            for future in as_completed(asked):
-                if future.cancelled():
-                    continue
-                error = future.exception()
-                if error is None:
-                    done += 1
-                    yield asked[future], future.result()
-                elif failure is None and isinstance(error, Exception):  # what is under way may still succeed
-                    failure = error
-                    pool.shutdown(wait=False, cancel_futures=True)
+            while True:
+                room = 0 if failure else self.max_connections - len(running)
+                running.update({pool.submit(ask, number): number for number in islice(waiting, room)})
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number, error = running.pop(future), future.exception()
+                    if error is None:
+                        done += 1
+                        yield number, future.result()
+                    failure = failure or error
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
         if failure is not None:
             raise self._explain(failure, done, total) from failure
 
@@ -180,7 +183,7 @@ class ServedEngine:
             )
         return [next(iter(token.values()))["logprob"] if token else 0.0 for token in tokens]
 
-    def _explain(self, error: Exception, done: int, total: int) -> EtudeError:
+    def _explain(self, error: BaseException, done: int, total: int) -> EtudeError:
         """What ended the run, and what was kept."""
         import openai
 
@@ -209,5 +212,5 @@ def _as_any(messages: Sequence[Any]) -> Any:
     return list(messages)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
