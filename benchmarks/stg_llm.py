@@ -1,20 +1,20 @@
 """The training step of stg-llm against the step that ST-LLM and GPT4TS style code writes.
 
-Both train the same 1,033,704 parameters of the same network (GPT-2's shape, 3 blocks, L = P = 12, 288 slots) on the
-same windows with AdamW. The peer is written here from the description of such code: eager attention that returns
-every attention matrix and hidden state, dropout left at GPT-2's default, the whole vocabulary in memory, frozen
-weights in the optimizer's list, and a DataLoader over windows that were copied one by one. `peer without dropout` is
-the same with dropout off.
+Both train the same 1,033,704 parameters of the same network (GPT-2's shape, 3 blocks, L = P = 12, 288 slots)
+on the same windows with AdamW. The peer is written here from the description of such code: eager attention
+that returns every attention matrix and hidden state, dropout left at GPT-2's default, the whole vocabulary in
+memory, frozen weights in the optimizer's list, and a DataLoader over windows that were copied one by one.
+`peer without dropout` is the same with dropout off.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,11 +130,18 @@ def make(arm: str, nodes: int, batch: int) -> tuple[Step, int]:
 
 
 def peak_memory(arm: str, nodes: int, batch: int) -> float:
-    """MiB that building and two steps add to a fresh process."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """MiB that building and two steps add to a fresh process (Linux; the high-water mark of resident memory)."""
+    before = high_water()
     step, _ = make(arm, nodes, batch)
-    step(), step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    step()
+    step()
+    return (high_water() - before) / 1024
+
+
+def high_water() -> int:
+    """VmHWM in KiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
 def agreement(nodes: int = 12) -> float:

@@ -11,17 +11,20 @@ import torch
 from etude.methods.stg_llm.demo import ring_road
 from etude.methods.stg_llm.panel import SensorPanel
 
-WORDS = (
-    "data task now a network of sensors one value every from the last values every node forecast its next incident at "
-    "since for so far lasted weather rush hour not monday tuesday wednesday thursday friday saturday sunday node km"
-).split()
+SENTENCE = (
+    "data task now a network of sensors one value every from the last values node forecast its next "
+    "incident at since for so far lasted weather rush hour not monday tuesday wednesday thursday friday saturday sunday km"
+)
+WORDS = SENTENCE.split()
 
 
 def _save_tokenizer(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: i for i, word in enumerate(dict.fromkeys(["<unk>", *".,:-()", *"0123456789", *WORDS]))}
+    vocabulary = {
+        word: i for i, word in enumerate(dict.fromkeys(["<unk>", *".,:-()", *"0123456789", *WORDS]))
+    }
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
@@ -36,7 +39,9 @@ def gpt2_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     folder = tmp_path_factory.mktemp("gpt2")
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config(vocab_size=100, n_embd=32, n_head=2, n_layer=3, n_positions=96)).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=100, n_embd=32, n_head=2, n_layer=3, n_positions=96)
+    ).save_pretrained(folder)
     _save_tokenizer(folder)
     return str(folder)
 

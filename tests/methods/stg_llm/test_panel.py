@@ -66,7 +66,9 @@ def test_a_long_table_with_features_keeps_or_picks_them(tmp_path: Path) -> None:
 def test_an_hdf5_frame_in_the_fixed_layout_is_read_without_pickle(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py", reason="the hdf5 extra is not installed")
     path = tmp_path / "metr.h5"
-    times = (np.datetime64("2012-03-01", "ns") + np.arange(5) * np.timedelta64(300, "s")).astype("datetime64[ns]")
+    times = (np.datetime64("2012-03-01", "ns") + np.arange(5) * np.timedelta64(300, "s")).astype(
+        "datetime64[ns]"
+    )
     with h5py.File(path, "w") as file:
         group = file.create_group("df")
         group["axis0"] = np.array([b"717", b"716"])
@@ -102,7 +104,9 @@ def test_an_npz_with_objects_is_refused_unread(tmp_path: Path) -> None:
 def test_npz_features_go_by_name_or_index_and_the_calendar_needs_both_parts(tmp_path: Path) -> None:
     data = np.arange(60.0).reshape(10, 2, 3)
     np.savez(tmp_path / "a.npz", data=data)
-    np.testing.assert_array_equal(read_panel(tmp_path / "a.npz", feature="speed").values[..., 0], data[..., 2])
+    np.testing.assert_array_equal(
+        read_panel(tmp_path / "a.npz", feature="speed").values[..., 0], data[..., 2]
+    )
     np.testing.assert_array_equal(read_panel(tmp_path / "a.npz", feature="1").values[..., 0], data[..., 1])
     with pytest.raises(EtudeError, match="no feature"):
         read_panel(tmp_path / "a.npz", feature="7")
@@ -117,36 +121,40 @@ def test_a_missing_row_becomes_a_counted_gap(wide: Wide) -> None:
     path = edit(wide(), lambda lines: lines[:6] + lines[8:])
     panel = read_panel(path)
     assert len(panel.times) == 30 and np.isnan(panel.values[5:7]).all()
-    assert panel.notices[0].startswith("2 missing time steps are kept as gaps, the first after 2024-01-01T04:00")
+    assert panel.notices[0].startswith(
+        "2 missing time steps are kept as gaps, the first after 2024-01-01T04:00"
+    )
 
 
 def test_a_duplicate_time_names_its_row_and_the_frequency(wide: Wide) -> None:
     path = edit(wide(), lambda lines: [*lines[:4], lines[3], *lines[4:]])
-    with pytest.raises(EtudeError, match=r"wide.csv:5: time 2024-01-01T02:00 is there twice \(frequency taken as 1h"):
+    with pytest.raises(
+        EtudeError, match=r"wide.csv:5: time 2024-01-01T02:00 is there twice \(frequency taken as 1h"
+    ):
         read_panel(path)
 
 
 def test_unsorted_times_name_their_row(wide: Wide) -> None:
     path = edit(wide(), lambda lines: [*lines[:4], lines[5], lines[4], *lines[6:]])
-    with pytest.raises(EtudeError, match="wide.csv:6: time 2024-01-01T03:00 comes after 2024-01-01T04:00"):
+    with pytest.raises(EtudeError, match=r"wide.csv:6: time 2024-01-01T03:00 comes after 2024-01-01T04:00"):
         read_panel(path)
 
 
 def test_an_irregular_time_names_its_row_and_the_frequency(wide: Wide) -> None:
     path = edit(wide(), lambda lines: [line.replace("T05:00", "T05:07") for line in lines])
-    with pytest.raises(EtudeError, match="wide.csv:7: time 2024-01-01T05:07 is off the grid of 1h"):
+    with pytest.raises(EtudeError, match=r"wide.csv:7: time 2024-01-01T05:07 is off the grid of 1h"):
         read_panel(path)
 
 
 def test_a_cell_that_is_no_number_is_quoted_with_its_line(wide: Wide) -> None:
     path = edit(wide(), lambda lines: [*lines[:3], lines[3].rpartition(",")[0] + ",fast", *lines[4:]])
-    with pytest.raises(EtudeError, match="wide.csv:4: n2 is 'fast', not a number"):
+    with pytest.raises(EtudeError, match=r"wide.csv:4: n2 is 'fast', not a number"):
         read_panel(path)
 
 
 def test_a_time_that_is_none_is_quoted_with_its_line(wide: Wide) -> None:
     path = edit(wide(), lambda lines: [line.replace("2024-01-01T03:00", "noon") for line in lines])
-    with pytest.raises(EtudeError, match="wide.csv:5: time is 'noon'"):
+    with pytest.raises(EtudeError, match=r"wide.csv:5: time is 'noon'"):
         read_panel(path)
 
 
@@ -231,7 +239,12 @@ def test_conversion_round_trips_and_says_what_is_missing(wide: Wide, tmp_path: P
     data[5, 1, 0] = 0
     np.savez(tmp_path / "PEMS.npz", data=data)
     done = convert(
-        tmp_path / "PEMS.npz", out=tmp_path / "p.parquet", feature="flow", start="2016-07-01", freq="5min", null=0
+        tmp_path / "PEMS.npz",
+        out=tmp_path / "p.parquet",
+        feature="flow",
+        start="2016-07-01",
+        freq="5min",
+        null=0,
     )
     assert (done.steps, done.nodes, done.features, done.frequency) == (40, 3, 1, "5min")
     assert done.missing == pytest.approx(1 / 120)

@@ -28,7 +28,9 @@ def windows_of(panel: SensorPanel, history: int = 4, horizon: int = 2, **options
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 500))
-def test_targets_never_cross_a_split_and_every_target_row_is_used(history: int, horizon: int, extra: int) -> None:
+def test_targets_never_cross_a_split_and_every_target_row_is_used(
+    history: int, horizon: int, extra: int
+) -> None:
     total = (history + horizon) * 5 + extra
     split = split_rows(total, history, horizon)
     for starts, first, last in (
@@ -75,7 +77,9 @@ def test_a_constant_node_is_not_divided_by_zero_and_an_unseen_one_is_named() -> 
     values = np.random.default_rng(0).normal(size=(100, 2))
     values[:, 1] = 5
     split = split_rows(100, 4, 2)
-    assert np.isfinite(Scaler.fit(panel_of(values), split, per_node=True).apply(panel_of(values).values)).all()
+    assert np.isfinite(
+        Scaler.fit(panel_of(values), split, per_node=True).apply(panel_of(values).values)
+    ).all()
     values[:60, 1] = np.nan
     with pytest.raises(EtudeError, match="training rows for node n1"):
         Scaler.fit(panel_of(values), split, per_node=True)
@@ -106,7 +110,10 @@ def test_missing_inputs_are_zero_and_marked_and_missing_targets_stay_missing() -
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.one_of(st.none(), st.floats(-5, 5)), min_size=40, max_size=40), st.sampled_from(["forward", "linear"]))
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-5, 5)), min_size=40, max_size=40),
+    st.sampled_from(["forward", "linear"]),
+)
 def test_filling_uses_nothing_after_the_issue_time(series: list[float | None], fill: str) -> None:
     values = np.array([np.nan if v is None else v for v in series])[:, None] * np.ones(2)
     values[:3] = [[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
@@ -132,7 +139,9 @@ def test_a_line_is_drawn_across_an_inner_gap_and_the_value_held_at_the_end() -> 
     scaler = Scaler(np.zeros((1, 1)), np.ones((1, 1)))
     windows = Windows(panel_of(padded), scaler, history=6, horizon=1, slots_per_day=24, fill="linear")
     assert windows.inputs([1])["window"][0, :, 0, 0].tolist() == [1, 2, 3, 4, 4, 4]
-    assert windows.inputs([2])["window"][0, :, 0, 0].tolist() == pytest.approx([2, 3, 4, 5 + 2 / 3, 7 + 1 / 3, 9])
+    assert windows.inputs([2])["window"][0, :, 0, 0].tolist() == pytest.approx(
+        [2, 3, 4, 5 + 2 / 3, 7 + 1 / 3, 9]
+    )
 
 
 def test_evenly_spaced_windows_reach_from_first_to_last() -> None:

@@ -15,7 +15,7 @@ from etude.methods.stg_llm.forecaster import Settings
 from etude.methods.stg_llm.forecasting import predict
 from etude.methods.stg_llm.metrics import NAMES, score_table
 from etude.methods.stg_llm.model_folder import Forecaster, load_network, read_folder
-from etude.methods.stg_llm.optional_baselines import PACKAGES, installed, optional_baseline
+from etude.methods.stg_llm.optional_baselines import PACKAGES, SLOW, installed, optional_baseline
 from etude.methods.stg_llm.panel import SensorPanel
 from etude.methods.stg_llm.panel_reader import read_panel
 from etude.methods.stg_llm.prompts import read_events
@@ -95,8 +95,9 @@ def evaluate(
     Args:
         checkpoint: Model folder, or the name of a baseline.
         panel: The data.
-        baselines: Comma-separated names, or all: those of the library and those of installed packages are
-            then scored on the same windows.
+        baselines: Comma-separated names, scored on the same windows. all means those of the library, and
+            seasonal-naive and chronos where their packages are installed; auto-arima and auto-ets (slow) and the
+            others also go by name.
         windows: Only so many, evenly spaced test windows.
         metrics: Metrics to show; the file holds all.
         mask: Show scores without the null value; the file holds both.
@@ -160,11 +161,11 @@ def evaluate(
 
 
 def baseline_names(text: str | None) -> list[str]:
-    """The baselines asked for; `all` also means the optional ones whose package is installed."""
+    """The baselines asked for; `all` includes the quick optional ones whose package is installed."""
     if text is None:
         return []
     if text.strip() == "all":
-        return [*BASELINES, *installed()]
+        return [*BASELINES, *[name for name in installed() if name not in SLOW]]
     names = [n.strip() for n in text.split(",") if n.strip()]
     unknown = [n for n in names if not _is_baseline(n)]
     if unknown:

@@ -54,7 +54,8 @@ def scores(
     zero = y == 0
     if not len(y):
         return Scores(None, None, None, 0, truth.size, 0)
-    ratio = np.abs(error[~zero] / y[~zero])
+    with np.errstate(over="ignore"):
+        ratio = np.abs(error[~zero] / y[~zero])
     undefined = not len(ratio) or (zero.any() and not masked)
     return Scores(
         MAE=float(np.abs(error).mean()),

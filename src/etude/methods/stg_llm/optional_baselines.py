@@ -15,7 +15,9 @@ from etude.methods.stg_llm.baselines import Predictor
 from etude.methods.stg_llm.windows import Split, Windows
 
 CONTEXT = 512
+LONGEST_SEASON = 24  # ARIMA and ETS with longer seasons take minutes a series
 CHRONOS_MODEL = "amazon/chronos-bolt-small"
+SLOW = ("auto-arima", "auto-ets")  # a model search for every node and window: only by name, never under `all`
 PACKAGES = {
     "seasonal-naive": "statsforecast",
     "auto-arima": "statsforecast",
@@ -60,6 +62,8 @@ def _statsforecast(name: str, windows: Windows) -> Predictor:
     from statsforecast import models
 
     season = _season(windows)
+    if name != "seasonal-naive" and season > LONGEST_SEASON:
+        season = 1
 
     def forecast(series: NDArray[np.float64]) -> NDArray[np.float64]:
         usable = season if len(series) > 2 * season else 1
