@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def published_prompt(text: str, units: int, sentences: list[str], ask: str, lang
 @pytest.mark.parametrize("task", ["search", "reason"])
 def test_official_cells_are_the_prompts_of_the_published_program(english, chinese, lang, task):
     haystack = english if lang == "en" else chinese
-    grid = StarGrid((2000, 8000), 32, task=task, lang=lang, unit="official", counts="official")
+    grid = StarGrid((4000, 8000), 32, task=task, lang=lang, unit="official", counts="official")
     for cell in build_cells(grid, haystack, None):
         units = int(cell.length * (0.8 if lang == "en" else 0.7))
         expected = published_prompt(
@@ -179,7 +180,7 @@ def test_the_published_format_is_exported_with_its_fields(tmp_path):
 
     result = build(lengths="1000", stars=32, counts="official", unit="official", export="official",
                    out=tmp_path / "c.jsonl")  # fmt: skip
-    [row] = [json.loads(line) for line in open(result.export, encoding="utf-8")]
+    [row] = [json.loads(line) for line in Path(result.export).read_text(encoding="utf-8").splitlines()]
     assert set(row) == {
         "question", "context_size", "retrieval_question", "reference_counting_results", "parameters",
     }  # fmt: skip

@@ -113,7 +113,8 @@ _CHINESE = {sign: value for value, sign in enumerate("零一二三四五六七�
 _CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000}
 _ENGLISH_RUN = re.compile(
     rf"\b(?:{'|'.join(sorted(_ENGLISH, key=len, reverse=True))})"
-    rf"(?:(?:[\s-]+and)?[\s-]+(?:hundred|thousand|{'|'.join(sorted(_ENGLISH, key=len, reverse=True))}))*\b",
+    r"(?:(?:[\s-]+|(?<=hundred) and |(?<=thousand) and )"
+    rf"(?:hundred|thousand|{'|'.join(sorted(_ENGLISH, key=len, reverse=True))}))*\b",
     re.IGNORECASE,
 )
 _CHINESE_RUN = re.compile(f"[{''.join(_CHINESE)}{''.join(_CHINESE_UNITS)}]+")

@@ -79,6 +79,21 @@ def build_cells(
     if len(tokenized) < needed:
         source = _longer(grid, haystack, len(tokenized), needed, "tokens")
         tokenized = TokenizedHaystack(source.text, tokenizer)
+    yield from build_tokenized(grid, source, tokenized, tokenizer_name)
+
+
+def build_tokenized(
+    grid: StarGrid, source: Haystack, tokenized: TokenizedHaystack, tokenizer_name: str | None = None
+) -> Iterator[Cell]:
+    """The same from a haystack that is tokenized already and long enough: grids that share it pay for it once.
+
+    Args:
+        grid: What to build, with `unit="tokens"`.
+        source: The haystack.
+        tokenized: Its text in tokens.
+        tokenizer_name: Recorded in the cells.
+    """
+    needed = max(grid.lengths)
     sentences_at = sentence_cuts(tokenized) if grid.boundary == "sentence" else None
     for seed in grid.seeds:
         start = choose_offset(tokenized, needed, seed)

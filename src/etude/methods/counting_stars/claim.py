@@ -112,7 +112,7 @@ def claim(
         },
         columns=("path",),
         notes=(
-            "Instruments answer through the whole of Inspect (task, provider, scorer, log) if it is installed, "
+            "Instruments answer through all of Inspect (task, provider, scorer, log) if it is installed, "
             "else through the rebuilt prompts.",
             "both-reader gets 0.25 by the published rule, which cuts the list at M items, and 0.5 by ours.",
             "Recall is teacher-forced: the right list is put in the model's mouth, one prompt is read once, "

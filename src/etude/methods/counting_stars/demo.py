@@ -54,8 +54,8 @@ def demo(out: Path) -> Demo:
         ),
         went_in=[
             Text(
-                f"{cell.stars} stars in exactly {cell.length_tokens} tokens of inaugural addresses (>>> marks "
-                "them here only), then the question:"
+                f"{cell.stars} stars in exactly {cell.length_tokens} tokens of inaugural addresses (>>> "
+                "marks them here only), then the question:"
             ),
             Code(shown + prompt.question),
         ],

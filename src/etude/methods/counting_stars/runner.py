@@ -17,7 +17,7 @@ from etude.runs import Run
 Engine: TypeAlias = Literal["auto", "chat", "nested"]
 TEMPLATE_ROOM = 64
 """Tokens left for a chat template that cannot be measured."""
-_SERVED = ("openai/", "inspect/", PREFIX)
+_NOT_LOCAL = ("openai/", "inspect/", "scripted/", "replay/", PREFIX)
 
 
 def ask_model(
@@ -61,7 +61,7 @@ def ask_model(
     )
     nested = engine == "nested" or (
         engine == "auto"
-        and not model.startswith(_SERVED)
+        and not model.startswith(_NOT_LOCAL)
         and all(cell.placement == "nested" for cell in cells)
     )
     answers: Iterator[tuple[Cell, Answer, str]]
@@ -147,9 +147,9 @@ def _ask_nested(
     limits: dict[str, int],
     context_length: int | None,
 ) -> Iterator[tuple[Cell, Answer, str]]:
-    if model.startswith(_SERVED):
+    if model.startswith(_NOT_LOCAL):
         raise EtudeError(
-            f"{model}: the nested engine reads with a local model", "Use --engine chat for a served one."
+            f"{model}: the nested engine reads with a local model", "Use --engine chat for any other."
         )
     from etude.methods.counting_stars.nested import answer_rows
     from etude.models import load_causal_lm
@@ -182,7 +182,7 @@ def _ask_chat(
     from etude.models import chat_model, load_tokenizer
 
     chat = chat_model(model, base_url=base_url, max_connections=max_connections)
-    tokenizer = None if model.startswith(_SERVED) else load_tokenizer(model)
+    tokenizer = None if model.startswith(_NOT_LOCAL) else load_tokenizer(model)
     if tokenizer is not None:
         refuse_moved_question(tokenizer)
     for cell in cells:
