@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,13 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from etude.methods.stg_llm.forecaster import Settings, audit, build_forecaster
+from etude.methods.stg_llm.forecaster import Precision, Settings, audit, build_forecaster
 from etude.methods.stg_llm.panel import SensorPanel
 from etude.methods.stg_llm.windows import Scaler, Windows, WindowStarts, split_rows
 
 HISTORY = HORIZON = 12
 SLOTS = 288
-ARMS = ("ours", "peer", "peer without dropout")
+ARMS = ("ours", "ours, bfloat16", "peer", "peer without dropout")
 Step = Callable[[], float]
 
 
@@ -73,12 +74,12 @@ def windows_of(data: SensorPanel) -> tuple[Windows, np.ndarray]:
     return Windows(data, scaler, history=HISTORY, horizon=HORIZON, slots_per_day=SLOTS), split.train()
 
 
-def ours(nodes: int, batch: int) -> tuple[Step, int]:
+def ours(nodes: int, batch: int, precision: Precision) -> tuple[Step, int]:
     """One step as `train` makes it, and the number of trained parameters."""
     with tempfile.TemporaryDirectory() as folder:
         transformers.GPT2Config().save_pretrained(folder)
         settings = Settings(nodes=nodes, model=folder, layers=3, backbone="random", slots_per_day=SLOTS)
-        model = build_forecaster(settings)
+        model = build_forecaster(replace(settings, precision=precision))
         trained = audit(model, settings).trained
     model.train()
     windows, starts = windows_of(panel(nodes))
@@ -126,11 +127,13 @@ def peer(nodes: int, batch: int, dropout: float) -> tuple[Step, int]:
 
 def make(arm: str, nodes: int, batch: int) -> tuple[Step, int]:
     torch.manual_seed(0)
-    return ours(nodes, batch) if arm == "ours" else peer(nodes, batch, 0.1 if arm == "peer" else 0.0)
+    if arm.startswith("ours"):
+        return ours(nodes, batch, "float32" if arm == "ours" else "bfloat16")
+    return peer(nodes, batch, 0.1 if arm == "peer" else 0.0)
 
 
 def peak_memory(arm: str, nodes: int, batch: int) -> float:
-    """MiB that building and two steps add to a fresh process (Linux; the high-water mark of resident memory)."""
+    """MiB that building and two steps add to a fresh process (high-water mark of resident memory, Linux)."""
     before = high_water()
     step, _ = make(arm, nodes, batch)
     step()

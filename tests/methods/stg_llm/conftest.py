@@ -13,7 +13,8 @@ from etude.methods.stg_llm.panel import SensorPanel
 
 SENTENCE = (
     "data task now a network of sensors one value every from the last values node forecast its next "
-    "incident at since for so far lasted weather rush hour not monday tuesday wednesday thursday friday saturday sunday km"
+    "incident at since "
+    "for so far lasted weather rush hour not monday tuesday wednesday thursday friday saturday sunday km"
 )
 WORDS = SENTENCE.split()
 

@@ -261,3 +261,13 @@ def test_models_and_layers_that_are_not_there_say_so(gpt2_model: str, tmp_path: 
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(EtudeError, match=r"no readable config\.json"):
         build(str(tmp_path))
+
+
+def test_bfloat16_changes_forecasts_only_slightly_and_trains(gpt2_model: str, llama_model: str) -> None:
+    for model in (gpt2_model, llama_model):
+        exact, rounded = predict(build(model)), build(model, precision="bfloat16")
+        assert 0 < (predict(rounded) - exact).abs().max() < 0.05
+        loss = rounded(**inputs(), target=torch.zeros(3, 3, NODES))["loss"]
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert all(torch.isfinite(p.grad).all() for p in rounded.parameters() if p.grad is not None)

@@ -89,6 +89,13 @@ PEMS = tuple(
     for n, day in (("03", "2018-09-01"), ("04", "2018-01-01"), ("07", "2017-05-01"), ("08", "2016-07-01"))
 )
 
+SOURCES = {
+    METR_LA.file: "a week of METR-LA, GitHub lehaifeng/T-GCN (los_speed.csv), first column time",
+    WIND.file: "data set wind of the R package gstat, first column time",
+    EXCHANGE.file: "GitHub laiguokun/multivariate-time-series-data, first column t",
+}
+PEMS_SOURCE = "the PEMS archives as published with ASTGCN and STSGCN"
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -242,15 +249,9 @@ def _require(data: Path | None, tasks: Sequence[Task]) -> Path:
     files = sorted({task.file for task in tasks})
     absent = files if data is None else [f for f in files if not (data / f).is_file()]
     if data is None or absent:
-        from etude.methods.stg_llm.card import CARD
-
         where = "no --data folder" if data is None else f"{data} lacks {', '.join(absent)}"
-        source = (
-            CARD.data
-            if any(f.endswith(".csv") for f in files)
-            else "the PEMS archives as published with ASTGCN and STSGCN"
-        )
-        raise EtudeError(f"{where}: this claim needs {', '.join(files)}", f"get {source}")
+        source = "; ".join(f"{f}: {SOURCES[f]}" for f in absent if f in SOURCES) or PEMS_SOURCE
+        raise EtudeError(f"{where}: this claim needs {', '.join(files)}", source)
     return data
 
 

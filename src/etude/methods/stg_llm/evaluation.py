@@ -96,8 +96,8 @@ def evaluate(
         checkpoint: Model folder, or the name of a baseline.
         panel: The data.
         baselines: Comma-separated names, scored on the same windows. all means those of the library, and
-            seasonal-naive and chronos where their packages are installed; auto-arima and auto-ets (slow) and the
-            others also go by name.
+            seasonal-naive and chronos where their packages are installed; auto-arima and auto-ets, which are
+            slow, go by name only.
         windows: Only so many, evenly spaced test windows.
         metrics: Metrics to show; the file holds all.
         mask: Show scores without the null value; the file holds both.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from etude.methods.stg_llm.tokenizer import STGTokenizer
 from etude.methods.stg_llm.windows import Fill
 
 HUBER_DELTA = 1.0
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Settings:
         nodes_per_block: Nodes a sequence, for networks larger than the model's positions.
         width: D of the arms without a language model; the model's own otherwise.
         prompt_length: Tokens of the prompt, 0 without one.
+        precision: Of the products inside the backbone; weights, norms and everything else stay float32.
         seed: Of every fresh weight.
     """
 
@@ -68,6 +70,7 @@ class Settings:
     nodes_per_block: int | None = None
     width: int | None = None
     prompt_length: int = 0
+    precision: Precision = "float32"
     seed: int = 0
 
 
@@ -80,6 +83,7 @@ class STGForecaster(nn.Module):
         backbone: (B, N, D) to (B, N, D).
         node_table: (N, D) learned identities added to the encoded tokens; None where trained positions do
             that (GPT-2).
+        precision: `bfloat16` runs the backbone under autocast.
     """
 
     def __init__(
@@ -88,10 +92,12 @@ class STGForecaster(nn.Module):
         adapter: STGAdapter,
         backbone: nn.Module,
         node_table: nn.Parameter | None,
+        precision: Precision = "float32",
     ):
         super().__init__()
         self.tokenizer, self.adapter, self.backbone = tokenizer, adapter, backbone
         self.node_table = node_table
+        self.precision = precision
 
     def forward(
         self,
@@ -117,8 +123,9 @@ class STGForecaster(nn.Module):
         encoded = self.adapter.encode(tokens)
         if self.node_table is not None:
             encoded = encoded + self.node_table
-        states = self.backbone(encoded, prompt_ids)
-        prediction = self.adapter.decode(states, tokens).transpose(1, 2)
+        with torch.autocast(encoded.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            states = self.backbone(encoded, prompt_ids)
+        prediction = self.adapter.decode(states.to(encoded.dtype), tokens).transpose(1, 2)
         if target is None:
             return {"prediction": prediction}
         known = torch.isfinite(target)
@@ -194,7 +201,8 @@ def build_forecaster(settings: Settings, prompt_tokens: Tensor | None = None) ->
         kind == "positions" for kind, _, _ in lm_parameters(backbone.lm)
     )
     needs_table = not placed or settings.nodes_per_block is not None
-    return STGForecaster(tokenizer, adapter, backbone, nn.Parameter(identities) if needs_table else None)
+    table = nn.Parameter(identities) if needs_table else None
+    return STGForecaster(tokenizer, adapter, backbone, table, settings.precision)
 
 
 def _check_positions(settings: Settings, limit: int, with_lm: bool) -> None:
