@@ -89,10 +89,14 @@ PEMS = tuple(
     for n, day in (("03", "2018-09-01"), ("04", "2018-01-01"), ("07", "2017-05-01"), ("08", "2016-07-01"))
 )
 
+ELECTRICITY = Task("Electricity", "electricity.csv", units="kWh")
+PAPER = (*PEMS, ELECTRICITY, EXCHANGE)
+
 SOURCES = {
     METR_LA.file: "a week of METR-LA, GitHub lehaifeng/T-GCN (los_speed.csv), first column time",
     WIND.file: "data set wind of the R package gstat, first column time",
     EXCHANGE.file: "GitHub laiguokun/multivariate-time-series-data, first column t",
+    ELECTRICITY.file: "UCI ElectricityLoadDiagrams, hourly, 321 clients, first column time",
 }
 PEMS_SOURCE = "the PEMS archives as published with ASTGCN and STSGCN"
 
@@ -142,8 +146,8 @@ def claim(
 
     Args:
         scale: laptop: one week of METR-LA (42 sensors), Irish wind, exchange rates, 100 steps an arm,
-            SmolLM2. paper: the PEMS archives that are in the folder, GPT-2, up to 200 epochs; and METR-LA
-            from 50 and 200 windows if it is there.
+            SmolLM2. paper: whichever of PEMS03/04/07/08.npz, electricity.csv and exchange_rate.csv are in the
+            folder, GPT-2, up to 200 epochs; and METR-LA from 50 and 200 windows if it is there.
         data: Folder with the data.
         seeds: Three by default.
         model: Another language model.
@@ -155,7 +159,7 @@ def claim(
         return claim_on(
             LAPTOP, LAPTOP_BUDGET, data=data, seeds=seeds or (0, 1, 2), model=model or "smollm2", scale=scale
         )
-    tasks = [t for t in (*PEMS, *LOW_DATA) if data is not None and (data / t.file).is_file()]
+    tasks = [t for t in (*PAPER, *LOW_DATA) if data is not None and (data / t.file).is_file()]
     return claim_on(
         tasks or PEMS,
         PAPER_BUDGET,
