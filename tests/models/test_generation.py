@@ -97,6 +97,15 @@ def test_a_row_without_own_tokens_continues_the_prefix(tiny, rows, head):
     assert [one.tokens for one in made] == [plain(tiny, head, 10), plain(tiny, head + rows[0], 10)]
 
 
+def test_a_prefix_of_one_token_can_lend_it_too(tiny):
+    prefix = prefill(tiny, [7])
+    for _ in range(2):
+        assert generate_batch(tiny, [[]], prefix=prefix, max_tokens=6)[0].tokens == plain(tiny, [7], 6)
+        assert prefix.tokens == [7]
+    (scored,) = score_batch(tiny, [[]], [[[5, 6]]], prefix=prefix)
+    assert scored[0].logprobs == pytest.approx(naive_logprobs(tiny, [7], [5, 6]), abs=2e-5)
+
+
 def test_a_prefix_grows_and_is_cropped_like_nested_prompts(tiny, head, rows):
     prefix = None
     for end in (10, 25, 40):
@@ -195,6 +204,44 @@ def test_a_model_with_a_recurrent_state_is_refused_with_a_way_out():
     with pytest.raises(EtudeError, match="cannot share") as caught:
         kv_cache.new_cache(config)
     assert "openai/" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["sliding", "hybrid", "learned positions"])
+def test_other_attentions_and_positions_give_what_plain_generate_gives(tiny, rows, head, kind):
+    from dataclasses import replace
+
+    from transformers import AutoModelForCausalLM, Gemma3TextConfig, GPT2Config, MistralConfig
+
+    shape = {"vocab_size": 118, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    shape |= {
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "initializer_range": 0.3,
+        "max_position_embeddings": 256,
+    }
+    configs = {
+        "sliding": MistralConfig(**shape, num_hidden_layers=2, sliding_window=8),
+        "hybrid": Gemma3TextConfig(**shape, num_hidden_layers=7, sliding_window=8),
+        "learned positions": GPT2Config(
+            vocab_size=118,
+            n_embd=32,
+            n_layer=2,
+            n_head=4,
+            initializer_range=0.3,
+            bos_token_id=1,
+            eos_token_id=2,
+        ),
+    }
+    torch.manual_seed(0)
+    lm = replace(tiny, model=AutoModelForCausalLM.from_config(configs[kind]).eval())
+    lm.model.generation_config.eos_token_id = 2
+    made = generate_batch(lm, rows, prefix=prefill(lm, head), max_tokens=12)
+    assert [one.tokens for one in made] == [plain(lm, head + row, 12) for row in rows]
+    made = generate_batch(lm, rows, max_tokens=12)
+    assert [one.tokens for one in made] == [plain(lm, row, 12) for row in rows]
+    scores = score_batch(lm, rows, [[[5, 6], [7]]] * len(rows), prefix=prefill(lm, head))
+    for row, scored in zip(rows, scores, strict=True):
+        assert scored[0].logprobs == pytest.approx(naive_logprobs(lm, head + row, [5, 6]), abs=5e-5)
 
 
 def test_smollm2_batched_with_a_shared_prefix_writes_what_plain_generate_writes(smollm2):

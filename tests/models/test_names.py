@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from etude.data import prose
 from etude.errors import EtudeError
 from etude.models import embedded as registry
 from etude.models import load_causal_lm, load_encoder, load_tokenizer, model_directory, model_revision
@@ -172,6 +173,29 @@ def test_smollm2_splits_digits_also_after_two_spaces(embedded):
     assert [tokenizer.decode([i]) for i in tokenizer.encode("a  12")] == ["a", "  ", "1", "2"]
     for text in ("Naïve café — 12,345.67 €", "日本語 2024", "def f(x):\n\treturn x  # 100%"):
         assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+TOKENIZE = """
+import json, sys, urllib.request, xllamacpp
+parameters = xllamacpp.CommonParams()
+parameters.model.path, parameters.n_ctx, parameters.verbosity, parameters.warmup = sys.argv[1], 64, 0, False
+server = xllamacpp.Server(parameters)
+body = json.dumps({"content": sys.stdin.read(), "add_special": False, "parse_special": True}).encode()
+kind = {"Content-Type": "application/json"}
+request = urllib.request.Request(server.listening_address + "/tokenize", body, kind)
+print("tokens", urllib.request.urlopen(request).read().decode())
+"""
+
+
+def test_smollm2_tokenizer_agrees_with_llama_cpp_on_the_same_file(embedded):
+    pytest.importorskip("xllamacpp")
+    embedded("smollm2")
+    odd = "\n a  1  22 x12y\t\t7 café 日本語 12,345.67 <|im_end|>\n<|im_start|>user\n I'll we've"
+    text = prose()[:30000] + odd
+    command = [sys.executable, "-c", TOKENIZE, str(registry.gguf_file("smollm2"))]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    answer = next(line for line in done.stdout.splitlines() if line.startswith("tokens"))
+    assert load_tokenizer("smollm2").encode(text) == json.loads(answer.removeprefix("tokens"))["tokens"]
 
 
 def test_minilm_vectors_are_unit_and_mean_pooled_whatever_the_batch(embedded):

@@ -69,7 +69,7 @@ def test_a_real_server_answers_and_when_it_dies_only_the_missing_is_asked_again(
     killer = threading.Timer(1.5, server.kill)
     killer.start()
     with pytest.raises(EtudeError, match="does not answer") as caught:
-        chat.generate(first + many, max_tokens=48)
+        chat.generate(first + many, max_tokens=16)
     killer.join()
     assert "only the missing" in caught.value.hint
     kept = len(ResponseStore(tmp_path / "r.sqlite"))
@@ -79,7 +79,7 @@ def test_a_real_server_answers_and_when_it_dies_only_the_missing_is_asked_again(
     again = LlamaServer(gguf, server.port)
     try:
         chat = chat_model("openai/smollm2", base_url=again.base_url, store=tmp_path / "r.sqlite")
-        finished = chat.generate(first + many[:4], max_tokens=48)
+        finished = chat.generate(first + many[:2], max_tokens=16)
         assert all(reply.error is None for reply in finished)
     finally:
         again.kill()

@@ -158,8 +158,7 @@ def generate_rows(
     tails, prefix, owned = _with_a_token_each(tails, prefix)
     seeds = list(seeds) if seeds is not None else [0] * len(tails)
     held = len(prefix) if prefix else 0
-    row_bytes = kv_cache.bytes_per_token(lm.model)
-    for chosen in _batches([len(tail) for tail in tails], held, max_tokens, row_bytes, max_rows):
+    for chosen in _batches(lm, [len(tail) for tail in tails], held, max_tokens, max_rows):
         batch = _Batch(lm, [tails[i] for i in chosen], prefix, room=max_tokens)
         choose = _Chooser(temperature, [seeds[i] for i in chosen])
         room = (lm.context_length or sys.maxsize) - held
@@ -219,8 +218,7 @@ def score_rows(
     contexts, prefix, owned = _with_a_token_each(contexts, prefix)
     held = len(prefix) if prefix else 0
     longest = max((len(option) for row in options for option in row), default=0)
-    row_bytes = kv_cache.bytes_per_token(lm.model)
-    for chosen in _batches([len(context) for context in contexts], held, longest, row_bytes, max_rows):
+    for chosen in _batches(lm, [len(context) for context in contexts], held, longest, max_rows):
         batch = _Batch(lm, [contexts[i] for i in chosen], prefix, room=longest if len(chosen) == 1 else 0)
         scored = _score_options(batch, [options[i] for i in chosen], max_rows)
         batch.release()
@@ -433,15 +431,23 @@ def _with_a_token_each(
         raise ValueError("a row without tokens needs a prefix")
     lent = prefix.tokens[-1:]
     crop_prefix(prefix, len(prefix) - 1)
-    return [lent + row for row in lists], prefix if len(prefix) else None, lent
+    return [lent + row for row in lists], prefix, lent
 
 
-def _batches(lengths: list[int], held: int, room: int, row_bytes: int, max_rows: int) -> Iterator[list[int]]:
-    """Row numbers, longest first, in batches whose keys and values fit into `CACHE_BYTES`."""
+def _batches(lm: CausalLM, lengths: list[int], held: int, room: int, max_rows: int) -> Iterator[list[int]]:
+    """Row numbers, longest first, in batches whose keys and values fit into `CACHE_BYTES`.
+
+    A sliding window counts columns, so padding between a prefix and a row would push tokens out of it: with a
+    prefix, rows of such models share a batch only with rows of the same length.
+    """
+    row_bytes = kv_cache.bytes_per_token(lm.model)
+    even = held > 0 and kv_cache.has_sliding_window(lm.model.config)
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        columns = held + lengths[order[start]] + room
-        rows = max(1, min(max_rows, CACHE_BYTES // (columns * row_bytes)))
-        yield order[start : start + rows]
-        start += rows
+        longest = lengths[order[start]]
+        rows = max(1, min(max_rows, CACHE_BYTES // ((held + longest + room) * row_bytes)))
+        chosen = order[start : start + rows]
+        chosen = [i for i in chosen if lengths[i] == longest or not even]
+        yield chosen
+        start += len(chosen)

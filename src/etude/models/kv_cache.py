@@ -69,6 +69,11 @@ def new_cache(config: Any) -> Cache:
     return _cache([RoomyLayer() for _ in range(config.get_text_config(decoder=True).num_hidden_layers)])
 
 
+def has_sliding_window(config: Any) -> bool:
+    """Whether some layers see only the last so many columns."""
+    return any(isinstance(layer, DynamicSlidingWindowLayer) for layer in DynamicCache(config=config).layers)
+
+
 def fork(cache: Cache, rows: torch.Tensor, *, room: int) -> Cache:
     """A new cache whose batch consists of the chosen rows of `cache`; the old one stays as it is.
 
