@@ -111,8 +111,8 @@ def pack(codes: Tensor, grid: Grid, scheme: QuantScheme, in_features: int) -> Qu
     """Grouped float codes and their grid as a `QuantizedLinear`."""
     return QuantizedLinear(
         codes=from_groups(codes.to(torch.uint8), in_features).contiguous(),
-        scale=grid.scale[..., 0].to(SCALE_DTYPES[scheme.scale_dtype]),
-        zero=grid.zero[..., 0].to(torch.uint8),
+        scale=grid.scale[..., 0].to(SCALE_DTYPES[scheme.scale_dtype]).contiguous(),
+        zero=grid.zero[..., 0].to(torch.uint8).contiguous(),
         scheme=scheme,
     )
 

@@ -12,6 +12,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ from torch.nn import functional
 from etude.errors import EtudeError
 from etude.methods.signround.blocks import Block
 from etude.methods.signround.grid import QuantizedLinear
+from etude.methods.signround.linear_gradient import LowPrecisionWeightGradient, multiplies_bfloat16_fast
 from etude.methods.signround.rounding import TunedWeight
 from etude.methods.signround.schemes import QuantScheme
 
@@ -46,6 +48,8 @@ class RoundingConfig:
         select: Keep the parameters with the lowest loss on the validation slice, on the mini-batches, or the last.
         v_limit: |V| at most this; None lets a weight move more than one level.
         compute_dtype: Dtype of the block's matrix products while tuning; parameters stay float32.
+        gradient_dtype: Dtype of the product that gives the weight gradient, of which only the sign is used; "auto" is
+            bfloat16 where the machine multiplies it fast.
         seed: Seed of the mini-batches and of the choice of samples.
     """
 
@@ -61,6 +65,7 @@ class RoundingConfig:
     select: Select = "val"
     v_limit: float | None = 0.5
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    gradient_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -130,6 +135,7 @@ def tune_block(
         NonFiniteLoss: The loss is NaN or infinite.
     """
     started = time.perf_counter()
+    block.module.requires_grad_(False)  # only W~ is differentiated: norms and biases must not cost a backward
     slots = {slot.parameter: slot for slot in block.slots}
     tuned = {
         name: TunedWeight(block.matrix(slots[name]), scheme, config.v_limit)
@@ -137,9 +143,16 @@ def tune_block(
     }
     leaves = {name: weight.weight_q for name, weight in tuned.items()}
     train, val = split(len(inputs), config)
+    low_precision = config.compute_dtype == "float32" and (
+        config.gradient_dtype == "bfloat16"
+        or (config.gradient_dtype == "auto" and multiplies_bfloat16_fast(inputs.device))
+    )
 
     def loss_of(samples: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=config.compute_dtype == "bfloat16"):
+        with (
+            torch.autocast(inputs.device.type, torch.bfloat16, enabled=config.compute_dtype == "bfloat16"),
+            LowPrecisionWeightGradient() if low_precision else nullcontext(),
+        ):
             output = block(inputs[samples], leaves)
         return functional.mse_loss(output.float(), target(samples).float())
 
@@ -165,7 +178,7 @@ def tune_block(
         chosen = train[torch.randperm(len(train), generator=generator)[: config.batch_size]]
         loss = loss_of(chosen)
         if config.select == "minibatch":
-            consider(require_finite(float(loss), block, inputs[chosen[:1]], leaves), step)
+            consider(require_finite(float(loss.detach()), block, inputs[chosen[:1]], leaves), step)
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         decay = 1 - step / config.steps
         for weight, gradient in zip(tuned.values(), gradients, strict=True):

@@ -1,0 +1,368 @@
+"""The paper's claim against its baselines: KL to the reference at W4, W3 and W2, per document, paired.
+
+Two models at laptop scale. `small` is a Llama of 0.8 million parameters trained here on the calibration text: its weights
+were never quantized, and all its blocks are tuned. `smollm2` is the embedded SmolLM2-135M-Instruct, first four blocks
+only; its reference is the dequantized Q4_1 file, not the original bfloat16 model. Nothing is tuned on the evaluation
+text; its two sources, in and out of the calibration domain, are reported apart.
+"""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from etude.data import read_documents
+from etude.data.store import cache_root
+from etude.errors import EtudeError
+from etude.evidence import Arm, Claim, Comparison, Contrast, Measurement, Part
+from etude.methods.signround.blockwise import Method, quantize_model
+from etude.methods.signround.calibration import encode, make_samples
+from etude.methods.signround.evaluation import Reference, summarize
+from etude.methods.signround.quantizer import mean_loss
+from etude.methods.signround.schemes import QuantScheme
+from etude.methods.signround.tuner import RoundingConfig
+from etude.models import load_causal_lm
+from etude.runs import atomic_path, content_hash, file_hash
+from etude.training import fit
+
+METHODS: tuple[Method, ...] = ("rtn", "gptq", "awq", "signround")
+IN_DOMAIN = "handbook"
+SMALL = {
+    "vocabulary": 512, "hidden": 128, "inner": 352, "layers": 4, "heads": 4, "kv_heads": 2,
+    "seqlen": 128, "steps": 400, "batch": 8, "rate": 2e-3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One model on which the methods meet.
+
+    Args:
+        label: Name of the model in arms and metrics.
+        model: A model's name, or "small" for the one trained here.
+        data: Folder with calib_en.jsonl and eval_en.jsonl.
+        bits, group_size: The schemes, asymmetric.
+        config: Tuning parameters; the seed is set per run.
+        first_blocks: Quantize only so many blocks.
+        documents, tokens: Evaluation documents per source, and tokens of each.
+    """
+
+    label: str
+    model: str
+    data: Path
+    bits: tuple[int, ...]
+    group_size: int
+    config: RoundingConfig
+    first_blocks: int | None
+    documents: int
+    tokens: int
+
+    @cached_property
+    def lm(self) -> tuple[Any, Any]:
+        """Model and tokenizer."""
+        if self.model == "small":
+            return train_small(self.data / "calib_en.jsonl")
+        lm = load_causal_lm(self.model, dtype="float32", device="cpu")
+        return lm.model, lm.tokenizer
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The full-precision model's answers on the evaluation documents."""
+        kept: dict[str, list[Any]] = {}
+        for document in read_documents(self.data / "eval_en.jsonl"):
+            kept.setdefault(document.source, []).append(document)
+        documents = [document for group in kept.values() for document in group[: self.documents]]
+        return Reference(*self.lm, documents, self.tokens)
+
+    @cached_property
+    def calibration(self) -> list[list[int]]:
+        """Tokenized calibration documents."""
+        return encode(read_documents(self.data / "calib_en.jsonl"), self.lm[1])
+
+    def measure(self, seed: int, bits: int, method: Method, changes: Mapping[str, Any]) -> Measurement:
+        """Quantize a copy of the model and score it on every document."""
+        model, tokenizer = self.lm
+        config = replace(self.config, seed=seed, **changes)
+        samples = make_samples(
+            self.calibration,
+            seqlen=config.seqlen,
+            nsamples=config.nsamples,
+            vocabulary=model.config.vocab_size,
+            end=tokenizer.eos_token_id,
+            seed=seed,
+        ).samples
+        started = time.perf_counter()
+        quantized = quantize_model(
+            copy.deepcopy(model),
+            tokenizer,
+            samples,
+            QuantScheme(bits, self.group_size),
+            method=method,
+            config=config,
+            first_blocks=self.first_blocks,
+        )
+        seconds = time.perf_counter() - started
+        scores = self.reference.score(quantized.model)
+        facts: dict[str, Any] = {
+            "block error": mean_loss(quantized.report["blocks"], "loss_best"),
+            "bits": round(quantized.bits_per_weight, 3),
+            "seconds": round(seconds, 1),
+        }
+        for source, figures in summarize(scores).items():
+            where = "in" if source == IN_DOMAIN else "out"
+            facts |= {
+                f"KL {where}": figures["kl_ref_q"],
+                f"ppl {where}": figures["ppl_q"],
+                f"ppl ref {where}": figures["ppl_ref"],
+            }
+        return Measurement({self.metric: {score.id: score.kl / score.tokens for score in scores}}, facts)
+
+    @property
+    def metric(self) -> str:
+        return f"KL {self.label}"
+
+    def name(self, bits: int, method: str) -> str:
+        return f"{self.label} w{bits} {method}"
+
+    def arms(self) -> list[Arm]:
+        """Every method at every width."""
+        return [
+            self.arm(self.name(bits, method), bits, method, {}, seeded=method != "rtn")
+            for bits in self.bits
+            for method in METHODS
+        ]
+
+    def ablations(self) -> list[Arm]:
+        """SignRound at the smallest width with one thing changed, one seed each."""
+        changes: dict[str, dict[str, Any]] = {
+            "V only": {"tune_minmax": False},
+            "alpha, beta only": {"tune_rounding": False},
+            "full-precision inputs": {"quantized_input": False},
+            "best mini-batch kept": {"select": "minibatch"},
+        }
+        bits = min(self.bits)
+        return [
+            self.arm(f"{self.name(bits, 'signround')}, {what}", bits, "signround", change, seeded=False)
+            for what, change in changes.items()
+        ]
+
+    def arm(self, name: str, bits: int, method: Method, changes: dict[str, Any], *, seeded: bool) -> Arm:
+        settings = {"contest": self.settings, "bits": bits, "method": method, "changes": changes}
+        return Arm(name, lambda seed: self.measure(seed, bits, method, changes), settings, seeded)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "model": self.model, "small": SMALL if self.model == "small" else None, "group_size": self.group_size,
+            "rounding": asdict(self.config), "first_blocks": self.first_blocks, "documents": self.documents,
+            "tokens": self.tokens,
+        }  # fmt: skip
+
+    def parts(self) -> list[Part]:
+        """The claim's questions on this model."""
+        low = min(self.bits)
+        below_four = [bits for bits in sorted(self.bits, reverse=True) if bits < 4]
+        parts = [
+            Part(
+                f"{self.label}: RTN",
+                "SignRound keeps more of the reference model than round-to-nearest, on every seed",
+                [self.comparison(bits, "rtn", every_seed=True) for bits in below_four],
+            )
+        ]
+        if len(self.bits) > 1:
+            high = max(self.bits)
+            arms = tuple(self.name(bits, method) for bits in (high, low) for method in ("rtn", "signround"))
+            parts.append(
+                Part(
+                    f"{self.label}: gap",
+                    f"The gap to round-to-nearest grows from W{high} to W{low}",
+                    [
+                        Contrast(
+                            f"KL(rtn) / KL(signround) is larger at W{low} than at W{high}",
+                            self.metric,
+                            arms,
+                            lambda means: ratio_growth(means, *arms),
+                        )
+                    ],
+                )
+            )
+        parts.append(
+            Part(
+                f"{self.label}: GPTQ, AWQ",
+                f"SignRound beats GPTQ and AWQ at W{low}",
+                [self.comparison(low, baseline) for baseline in ("gptq", "awq")],
+            )
+        )
+        return parts
+
+    def comparison(self, bits: int, baseline: str, *, every_seed: bool = False) -> Comparison:
+        arm = self.name(bits, "signround")
+        return Comparison(self.metric, arm, self.name(bits, baseline), better="lower", every_seed=every_seed)
+
+
+def claim(
+    *,
+    scale: Literal["laptop", "paper"] = "laptop",
+    data: Path | None = None,
+    seeds: tuple[int, ...] | None = None,
+    model: str | None = None,
+) -> Claim:
+    """The claim at one of its two scales.
+
+    Args:
+        scale: laptop: a small model trained here at W4/W3/W2 and four blocks of SmolLM2 at W2. paper: the paper's
+            settings (T = 200, 512 samples of 2048 tokens, batch 8, groups of 128) on all blocks of `model`.
+        data: Folder with calib_en.jsonl and eval_en.jsonl, rows with `id`, `source`, `text`.
+        seeds: Seeds of samples and mini-batches.
+        model: The model of the paper scale, and the second one of the laptop scale; smollm2 by default.
+
+    Raises:
+        EtudeError: The data is missing.
+    """
+    files = ("calib_en.jsonl", "eval_en.jsonl")
+    if data is None or not all((data / name).is_file() for name in files):
+        raise EtudeError(
+            f"the signround claim needs {' and '.join(files)} in --data{'' if data is None else f' {data}'}",
+            "any English text will do: JSONL rows with id, source and text; source 'handbook' counts as in domain",
+        )
+    other = model or "smollm2"
+    label = other.rstrip("/").rsplit("/", 1)[-1]
+    if scale == "paper":
+        contests = [
+            Contest(label, other, data, (4, 3, 2), 128, RoundingConfig(nsamples=512), None, 100, 2048),
+        ]
+    else:
+        small = RoundingConfig(steps=100, batch_size=4, seqlen=128, nsamples=64)
+        subset = RoundingConfig(steps=50, batch_size=4, seqlen=128, nsamples=32)
+        contests = [
+            Contest("small", "small", data, (4, 3, 2), 32, small, None, 20, 256),
+            Contest(label, other, data, (2,), 64, subset, 4, 8, 128),
+        ]
+    return Claim(
+        name="signround",
+        statement=(
+            "At the same format SignRound keeps more of the reference model than round-to-nearest, the more so the "
+            "fewer the bits, and it beats or matches GPTQ and AWQ at 2 bits."
+        ),
+        arms=[arm for contest in contests for arm in contest.arms()] + contests[0].ablations(),
+        parts=[part for contest in contests for part in contest.parts()],
+        metrics={contest.metric: "lower" for contest in contests},
+        seeds=seeds if seeds is not None else (0, 1, 2),
+        config={"scale": scale, "data": {name: file_hash(data / name) for name in files}},
+        columns=(
+            "KL in",
+            "KL out",
+            "ppl in",
+            "ppl out",
+            "ppl ref in",
+            "ppl ref out",
+            "block error",
+            "bits",
+            "seconds",
+        ),
+        notes=(
+            "in: the domain of the calibration text (source 'handbook'); out: all other sources.",
+            *(
+                "The reference of smollm2 is the dequantized Q4_1 file, not the original bfloat16 model."
+                for contest in contests
+                if contest.model == "smollm2"
+            ),
+            *(
+                f"{contest.label}: only the first {contest.first_blocks} blocks are quantized."
+                for contest in contests
+                if contest.first_blocks
+            ),
+        ),
+    )
+
+
+def ratio_growth(means: Mapping[str, np.ndarray], high_rtn: str, high: str, low_rtn: str, low: str) -> float:
+    """KL(rtn)/KL(signround) at the low width minus the same at the high width."""
+    return float(means[low_rtn].mean() / means[low].mean() - means[high_rtn].mean() / means[high].mean())
+
+
+class _Windows(Dataset[dict[str, torch.Tensor]]):
+    """Samples as training items."""
+
+    def __init__(self, samples: torch.Tensor) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"input_ids": self.samples[index], "labels": self.samples[index]}
+
+
+def train_small(text: Path) -> tuple[Any, Any]:
+    """The small Llama trained on a text, with its own byte-level BPE tokenizer; kept in the cache by content."""
+    key = content_hash({"text": file_hash(text), "small": SMALL, "version": 1})[:16]
+    folder = cache_root() / "signround" / f"small-{key}"
+    if not (folder / "config.json").is_file():
+        documents = read_documents(text)
+        tokenizer = train_tokenizer([document.text for document in documents])
+        samples = make_samples(
+            encode(documents, tokenizer),
+            seqlen=int(SMALL["seqlen"]),
+            nsamples=1 << 30,
+            vocabulary=int(SMALL["vocabulary"]),
+            end=tokenizer.eos_token_id,
+            seed=0,
+        ).samples
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=int(SMALL["vocabulary"]),
+                hidden_size=int(SMALL["hidden"]),
+                intermediate_size=int(SMALL["inner"]),
+                num_hidden_layers=int(SMALL["layers"]),
+                num_attention_heads=int(SMALL["heads"]),
+                num_key_value_heads=int(SMALL["kv_heads"]),
+                max_position_embeddings=512,
+                tie_word_embeddings=True,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
+        )
+        fit(
+            model,
+            _Windows(samples),
+            out=folder.with_name(folder.name + "-training"),
+            steps=int(SMALL["steps"]),
+            batch_size=int(SMALL["batch"]),
+            learning_rate=SMALL["rate"],
+            warmup=0.05,
+            label="small model",
+        )
+        with atomic_path(folder) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+    lm = load_causal_lm(str(folder), dtype="float32", device="cpu")
+    return lm.model, lm.tokenizer
+
+
+def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of 512 tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=int(SMALL["vocabulary"]),
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|endoftext|>", bos_token="<|endoftext|>"
+    )
