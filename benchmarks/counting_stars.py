@@ -116,7 +116,7 @@ def nested_reading(quick: bool) -> dict[str, Any]:
     from etude.models import load_causal_lm
 
     lm = load_causal_lm("smollm2")
-    lengths = tuple(range(256, 1025 if quick else 2049, 256))
+    lengths = tuple(range(256, 1025, 256 if quick else 128))
     grid = StarGrid(lengths, len(lengths), placement="nested")
     haystack = load_haystack("en-inaugural")
     rows = chat_rows(lm.tokenizer, [rebuild(c, haystack) for c in build_cells(grid, haystack, lm.tokenizer)])

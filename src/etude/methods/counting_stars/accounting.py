@@ -11,12 +11,15 @@ to the whole text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 WINDOW = 16
 """Tokens encoded again on each side of a join, at first; it doubles until the tokenizations agree."""
@@ -62,6 +65,14 @@ class TokenizedHaystack:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def paragraphs(self) -> NDArray[np.int64]:
+        """The clean cuts that open a paragraph, ascending, (p,); the beginning of the text is the first."""
+        opened = np.array([0, *(match.end() for match in re.finditer(r"\n\n+", self.text))], dtype=np.int64)
+        tokens = np.searchsorted(self.bounds, opened)
+        exact = tokens[self.bounds[tokens] == opened]
+        return np.unique(exact[self.clean[np.searchsorted(self.clean, exact)] == exact])
 
     def slice(self, first: int, last: int) -> str:
         """The text of tokens `[first, last)`."""

@@ -85,7 +85,7 @@ def build_cells(
 def build_tokenized(
     grid: StarGrid, source: Haystack, tokenized: TokenizedHaystack, tokenizer_name: str | None = None
 ) -> Iterator[Cell]:
-    """The same from a haystack that is tokenized already and long enough: grids that share it pay for it once.
+    """The same from a haystack that is tokenized already and long enough; grids that share it pay once.
 
     Args:
         grid: What to build, with `unit="tokens"`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources, util
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Haystack:
     text: str
     repeats: int = 1
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hex digest of the source text (before repetition)."""
         source = self.text[: (len(self.text) - (self.repeats - 1) * len(_BETWEEN)) // self.repeats]

@@ -86,22 +86,14 @@ def target_ends(grid: StarGrid, length: int, widths: Sequence[int], rng: Generat
 
 
 def choose_offset(haystack: TokenizedHaystack, needed: int, seed: int) -> int:
-    """A paragraph's first token, chosen by the seed, after which enough haystack remains; 0 if only the whole
-    is enough.
-    """
-    starts = np.searchsorted(
-        haystack.bounds, [0, *(match.end() for match in re.finditer(r"\n\n+", haystack.text))]
-    )
-    fits = np.intersect1d(starts, haystack.clean)
-    fits = fits[fits + needed <= len(haystack)]
+    """The first token of a paragraph, chosen by the seed, from which on enough haystack remains; else 0."""
+    fits = haystack.paragraphs[haystack.paragraphs + needed <= len(haystack)]
     return int(fits[generator(seed, 0).integers(len(fits))]) if len(fits) else 0
 
 
 def sentence_cuts(haystack: TokenizedHaystack) -> NDArray[np.int64]:
-    """Tokens that open a sentence or a paragraph: the clean cuts right after the end of a sentence,
-    ascending.
-    """
+    """Tokens that open a sentence or a paragraph: the clean cuts right after a sentence's end, ascending."""
     ends = np.array([match.end() for match in _SENTENCE_END.finditer(haystack.text)], dtype=np.int64)
     tokens = np.searchsorted(haystack.bounds, ends)
-    exact = haystack.bounds[np.minimum(tokens, len(haystack))] == ends
-    return np.intersect1d(tokens[exact], haystack.clean)
+    exact = tokens[haystack.bounds[np.minimum(tokens, len(haystack))] == ends]
+    return np.unique(exact[haystack.clean[np.searchsorted(haystack.clean, exact)] == exact])

@@ -40,11 +40,12 @@ def summary_rows(summaries: Sequence[ModelSummary]) -> list[tuple[object, ...]]:
 def summary_tables(summaries: Sequence[ModelSummary], title: str = "") -> Iterator[Table]:
     """The summaries as two terminal tables that fit 80 columns."""
     named = [(s, f"{s.task} {s.lang}") for s in summaries]
-    columns = ("model", "task", "answers", "score [95 % over seeds]", "chance", "depth")
-    rows = [(s.model, task, s.answers, str(s.score), s.chance, s.depth.finding) for s, task in named]
-    yield table(columns, rows, title=title)
-    columns = ("model", "task", "precision", "F1", "order", "exact", "unreadable")
-    yield table(columns, [(s.model, t, s.precision, s.f1, s.order, s.exact, s.unreadable) for s, t in named])
+    scores = [(s.model, task, s.answers, str(s.score), s.chance, s.depth.finding) for s, task in named]
+    yield table(
+        ("model", "task", "answers", "score [95 % over seeds]", "chance", "depth"), scores, title=title
+    )
+    details = [(s.model, t, s.precision, s.f1, s.order, s.exact, s.unreadable) for s, t in named]
+    yield table(("model", "task", "precision", "F1", "order", "exact", "unreadable"), details)
 
 
 def write_report(
