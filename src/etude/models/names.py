@@ -9,6 +9,7 @@ from pathlib import Path
 from etude.data.store import cache_root, locked
 from etude.errors import EtudeError
 from etude.models.embedded import EMBEDDED, prepare
+from etude.models.gguf import CONVERSION, convert_gguf
 from etude.models.hub import hub_snapshot
 from etude.runs import content_hash, file_hash, read_json, write_json
 
@@ -71,8 +72,6 @@ def model_revision(directory: Path) -> str:
 
 
 def _converted(gguf: Path) -> Path:
-    from etude.models.gguf import CONVERSION, convert_gguf
-
     if not gguf.is_file():
         raise EtudeError(f"{gguf}: no such file", "Check the path.")
     directory = cache_root() / "models" / f"gguf-{file_hash(gguf)[:16]}-{CONVERSION}"
