@@ -14,7 +14,7 @@ from pathlib import Path
 from etude.methods.stg_llm import train
 train(
     Path(sys.argv[1]), out=Path(sys.argv[2]), model=sys.argv[3], layers=2, history=6, horizon=3,
-    steps=200, save_every=5, batch_size=4, prompt="time", learning_rate=1e-3,
+    steps=60, save_every=4, batch_size=4, prompt="time", learning_rate=1e-3,
 )
 """
 
@@ -31,7 +31,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     reference = start(ring_csv, whole, llama_model)
     process = start(ring_csv, broken, llama_model)
     deadline = time.monotonic() + 240
-    while len(list((broken / "fit").glob("checkpoint-*"))) < 2:  # well inside the 200 steps
+    while len(list((broken / "fit").glob("checkpoint-*"))) < 2:  # well inside the 60 steps
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
