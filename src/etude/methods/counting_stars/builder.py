@@ -30,8 +30,10 @@ from etude.methods.counting_stars.placement import (
 )
 from etude.methods.counting_stars.templates import TEMPLATE_VERSION, question, star_sentence
 
+FOLLOWED = 3
+"""How often the error of a count corrects the guess of a cut."""
 SEARCH = 6
-"""How many tokens around the first guess a cut may move to hit a count exactly."""
+"""How many tokens around the last guess a cut may move to hit a count exactly."""
 
 
 @dataclass(frozen=True)
@@ -183,26 +185,24 @@ def _nearest(layout: Layout, haystack: TokenizedHaystack, sentence: str, guess: 
     """The star placed so that it ends at token `end`, or as near before it as the tokens allow."""
     best: Layout | None = None
     tried: set[int] = set()
-    for _ in range(3):  # follow the error first: joins cost a token or two
-        cut = haystack.cut_at_or_before(min(max(guess, layout.at), len(haystack)))
+
+    def candidates() -> Iterator[int]:
+        for _ in range(FOLLOWED):
+            yield guess  # corrected below by the error: joins cost a token or two
+        for distance in range(1, SEARCH + 1):
+            yield from (guess - distance, guess + distance)
+
+    for number, candidate in enumerate(candidates()):
+        cut = haystack.cut_at_or_before(min(max(candidate, layout.at), len(haystack)))
         if cut in tried:
-            break
+            continue
         tried.add(cut)
         placed = _with_star(layout, haystack, sentence, cut)
         if placed.spliced.count == end:
             return placed
         best = _better(best, placed, end)
-        guess = cut - (placed.spliced.count - end)
-    for distance in range(1, SEARCH + 1):
-        for candidate in (guess - distance, guess + distance):
-            cut = haystack.cut_at_or_before(min(max(candidate, layout.at), len(haystack)))
-            if cut in tried:
-                continue
-            tried.add(cut)
-            placed = _with_star(layout, haystack, sentence, cut)
-            if placed.spliced.count == end:
-                return placed
-            best = _better(best, placed, end)
+        if number < FOLLOWED:
+            guess = cut - (placed.spliced.count - end)
     assert best is not None
     return best
 

@@ -17,17 +17,6 @@ OFFICIAL_LENGTHS = tuple(range(4_000, 128_001, 4_000))
 SCALE = {"en": 0.8, "zh": 0.7}
 """Words (English) or characters (Chinese) that the paper counts for one token."""
 
-PAPER_FIGURES = """\
-| model | search ZH | search EN | reason ZH | reason EN | mean |
-|---|---|---|---|---|---|
-| Gemini 1.5 Pro | .775 | .833 | .575 | .371 | .639 |
-| GPT-4 Turbo 1106 | .697 | .718 | .473 | .651 | .635 |
-| Claude 3 Opus | .807 | .705 | .488 | .374 | .594 |
-| GPT-4 Turbo 0125 | .663 | .662 | .386 | .610 | .580 |
-| Moonshot-v1 200K | .606 | .559 | .344 | .460 | .492 |
-| GLM-4 128K | .682 | .389 | .475 | .179 | .431 |
-"""
-
 
 @cache
 def _counts() -> dict[str, dict[str, list[int]]]:
