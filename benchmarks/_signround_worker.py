@@ -1,9 +1,11 @@
-"""One measured run of the signround benchmark, in a process of its own: `ours`, `peer` (auto-round) or `floor`.
+"""One measured run of the signround benchmark, in a process of its own: `ours`, `peer` (auto-round) or
+`floor`.
 
     python benchmarks/_signround_worker.py WHO JOB.json
 
-The job names the model directory, the samples and the settings; the process prints one JSON line: CPU and wall seconds
-of the quantization alone (imports and loading left out) and its peak memory, and saves the quantized model's weights.
+The job names the model directory, the samples and the settings; the process prints one JSON line: CPU and
+wall seconds of the quantization alone (imports and loading left out) and its peak memory, and saves the
+quantized model's weights.
 """
 
 import json

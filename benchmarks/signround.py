@@ -1,12 +1,14 @@
-"""SignRound against auto-round: the same blocks, samples, steps, batch and dtype; CPU seconds, memory, and the loss.
+"""SignRound against auto-round: the same blocks, samples, steps, batch and dtype; CPU seconds, memory, and
+the loss.
 
 The peer runs in an interpreter of its own, named by ETUDE_AUTOROUND_PYTHON, made once by
 
-    python -m venv peer && peer/bin/pip install --only-binary=:all: torch transformers accelerate datasets py-cpuinfo
-    peer/bin/pip install --no-deps --only-binary=:all: auto-round==0.16.1
+    python -m venv peer && peer/bin/pip install --only-binary=:all: torch transformers accelerate datasets
+    py-cpuinfo peer/bin/pip install --no-deps --only-binary=:all: auto-round==0.16.1
 
-(a plain install of auto-round may build for a quarter of an hour). Runs alternate, each in its own process; imports and
-model loading are not counted. Both results are judged by one instrument: the mean squared error of the last block's
+(a plain install of auto-round may build for a quarter of an hour). Runs alternate, each in its own process;
+imports and model loading are not counted. Both results are judged by one instrument: the
+mean squared error of the last block's
 output against full precision, on samples neither has seen. `floor` is the forward and backward passes alone.
 """
 
@@ -49,7 +51,12 @@ def main(
     Args:
         quick: 20 steps and two repetitions.
         blocks: Blocks of SmolLM2 to quantize.
-        steps, batch_size, seqlen, nsamples, bits, group_size: The same for both sides.
+        steps: SignSGD steps per block, the same for both sides, as all that follows.
+        batch_size: Samples per step.
+        seqlen: Tokens per sample.
+        nsamples: Samples.
+        bits: Bits per weight.
+        group_size: Inputs per group.
         repetitions: Alternating runs of each side.
         threads: Threads of each process.
     """
@@ -73,10 +80,13 @@ def main(
             "group_size": group_size,
             "threads": threads,
             "compile": False,
+            "bfloat16": False,
             "gradient_dtype": "auto",
         }
         sides = {
             "ours": ("ours", sys.executable, {}),
+            "ours, bfloat16": ("ours", sys.executable, {"bfloat16": True}),
+            "auto-round, bfloat16": ("peer", peer, {"bfloat16": True}),
             "ours, float32 weight gradient": ("ours", sys.executable, {"gradient_dtype": "float32"}),
             "auto-round": ("peer", peer, {}),
             "auto-round, torch.compile": ("peer", peer, {"compile": True}),
@@ -88,10 +98,11 @@ def main(
                 runs[name].append(measure(work, who, python, {**job, **changes}))
     medians = {name: statistics.median(run["cpu"] for run in many) for name, many in runs.items()}
     return {
-        "work": f"{blocks} blocks of SmolLM2, w{bits}g{group_size}a, {steps} steps of {batch_size} x {seqlen} tokens, "
-        f"{nsamples} samples, float32, {threads} threads",
+        "work": f"{blocks} blocks of SmolLM2, w{bits}g{group_size}a, {steps} steps of "
+        f"{batch_size} x {seqlen} tokens, {nsamples} samples, float32, {threads} threads",
         "cpu_ratio": medians["auto-round"] / medians["ours"],
         "cpu_ratio_compiled_peer": medians["auto-round, torch.compile"] / medians["ours"],
+        "cpu_ratio_bfloat16": medians["auto-round, bfloat16"] / medians["ours, bfloat16"],
         "cpu_ratio_float32_gradient": medians["auto-round"] / medians["ours, float32 weight gradient"],
         "over_floor": medians["ours"] / medians["floor"],
         "loss_ratio": statistics.median(r["loss"] for r in runs["ours"])

@@ -63,7 +63,7 @@ def test_a_group_that_does_not_divide_the_inputs_is_refused_before_work_naming_l
 
 
 def test_an_export_format_that_cannot_express_the_scheme_is_refused_before_work(model_folder, tmp_path):
-    with pytest.raises(EtudeError, match="awq.*3 bits"):
+    with pytest.raises(EtudeError, match=r"awq.*3 bits"):
         quantize(model_folder, scheme="w3g32a", format="awq", out=tmp_path / "q")
 
 
@@ -76,7 +76,7 @@ def test_a_model_without_a_list_of_decoder_blocks_says_how_to_name_one(llama, sa
     with pytest.raises(EtudeError, match="--block-list") as raised:
         find_blocks(Strange())
     assert "pieces" in raised.value.hint
-    with pytest.raises(EtudeError, match="model.layers"):
+    with pytest.raises(EtudeError, match=r"model\.blocks"):
         find_blocks(llama, "model.blocks")
 
 
@@ -157,7 +157,7 @@ def test_empty_or_too_short_calibration_is_refused(tokenizer, tmp_path):
 
 
 def test_token_ids_outside_the_vocabulary_are_refused():
-    with pytest.raises(EtudeError, match="document 2 holds token id 512.*ends at 511"):
+    with pytest.raises(EtudeError, match=r"document 2 holds token id 512.*ends at 511"):
         make_samples([[1] * 30, [5, 512] * 20], seqlen=16, nsamples=4, vocabulary=512, end=0, seed=0)
 
 

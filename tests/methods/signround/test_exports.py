@@ -1,15 +1,14 @@
 """Every format is written, loaded by somebody else's loader, and gives the same logits.
 
-Independent loaders: transformers with compressed-tensors; transformers' GGUF reader; auto-round's loader in an
-interpreter of its own (ETUDE_AUTOROUND_PYTHON) for auto_round and gptq; for gptq, gptq_v2 and awq also an unpacking
-written here from the formats' descriptions, one value at a time.
+Independent loaders: transformers with compressed-tensors; transformers' GGUF reader; auto-round's loader in
+an interpreter of its own (ETUDE_AUTOROUND_PYTHON) for auto_round and gptq; for gptq, gptq_v2 and awq also an
+unpacking written here from the formats' descriptions, one value at a time.
 """
 
 import copy
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -61,7 +61,7 @@ def test_killed_after_the_first_block_and_resumed_gives_the_same_bytes(model_fol
 
 
 def test_every_method_resumes_to_the_same_codes(model_folder, tmp_path, monkeypatch):
-    """Cut after block 0 inside this process, for the methods that keep other things than codes (AWQ's norms)."""
+    """Cut after block 0 inside this process, also for methods that keep more than codes."""
     from etude.methods.signround import blockwise
 
     options = {
@@ -98,7 +98,8 @@ def test_a_finished_run_answers_at_once_and_another_configuration_is_refused(mod
 
 
 def test_compare_measures_every_method_and_keeps_finished_rows(model_folder, tmp_path):
-    options = {"schemes": "w2g32a", "methods": "rtn,signround", "steps": 20, "seqlen": 32, "nsamples": 16, "documents": 3, "tokens": 64}  # fmt: skip
+    options = {"schemes": "w2g32a", "methods": "rtn,signround", "steps": 20, "seqlen": 32, "nsamples": 16,
+               "documents": 3, "tokens": 64}  # fmt: skip
     result = compare(model_folder, out=tmp_path / "c", **options)
     found = {(row["method"], row["source"]): row["kl_ref_q"] for row in result.rows}
     assert set(found) == {(m, s) for m in ("rtn", "signround") for s in ("python-prose", "sklearn-datasets")}

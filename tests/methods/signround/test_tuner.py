@@ -124,7 +124,10 @@ def test_gpt2_weights_are_quantized_along_their_inputs(samples):
 
 def test_experts_that_saw_no_token_are_rounded_to_nearest_and_counted(samples):
     torch.manual_seed(0)
-    config = MixtralConfig(vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, num_local_experts=4, num_experts_per_tok=1)  # fmt: skip
+    config = MixtralConfig(
+        vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=1, num_local_experts=4, num_experts_per_tok=1,
+    )  # fmt: skip
     model = MixtralForCausalLM(config).eval()
     router = next(p for n, p in model.named_parameters() if n.endswith("gate.weight"))
     with torch.no_grad():

@@ -2,12 +2,13 @@
 
     from pathlib import Path
     from etude.methods.signround import quantize, load_quantized
-    result = quantize("smollm2", scheme="w3g64a", out=Path("q3"))      # checkpoints and a report of what was lost
+    result = quantize("smollm2", scheme="w3g64a", out=Path("q3"))      # checkpoints and a report
     model = load_quantized("q3/compressed-tensors").dequantize()       # any transformers model again
     # the core without files: quantize_model(model, tokenizer, samples, QuantScheme(bits=2, group_size=64))
 
-RTN, GPTQ and AWQ are here as equals, at the same formats. Read `grid` (what a quantized weight is), `rounding` (the
-analytic gradient), `tuner` (the SignSGD loop), `blockwise` (block after block), `exports` (file formats).
+RTN, GPTQ and AWQ are here as equals, at the same formats. Read `grid` (what a quantized weight is),
+`rounding` (the analytic gradient), `tuner` (the SignSGD loop), `blockwise` (block after block), `exports`
+(file formats).
 """
 
 from typing import TYPE_CHECKING

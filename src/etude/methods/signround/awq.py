@@ -1,12 +1,13 @@
 """AWQ (arXiv 2306.00978): scale up the inputs that matter before rounding, then search how far to clip.
 
-Inputs of large magnitude get a larger share of the grid: W diag(s) is quantized, and diag(1/s) is folded into whatever
-comes before, a norm's weight or the rows of an earlier linear layer. What can absorb the scale is found by trying: the
-block's output must not change. Layers without such a predecessor are only clipped.
+Inputs of large magnitude get a larger share of the grid: W diag(s) is quantized, and diag(1/s) is folded into
+whatever comes before, a norm's weight or the rows of an earlier linear layer. What can absorb the scale is
+found by trying: the block's output must not change. Layers without such a predecessor are only clipped.
 
-Two departures from the released code, both in its favor or neutral for the comparison: the error of the search is that
-of the layers' own outputs (through the Gram matrix of the inputs, so that it needs no forward passes), not of the
-attention's or the MLP's; and the inputs are those of the already quantized blocks, as for the other methods.
+Two departures from the released code, both in its favor or neutral for the comparison: the error of the
+search is that of the layers' own outputs (through the Gram matrix of the inputs, so that it needs no forward
+passes), not of the attention's or the MLP's; and the inputs are those of the already quantized blocks, as for
+the other methods.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ UNCLIPPED = ("q_proj", "k_proj", "query", "key", "qkv", "c_attn")  # clipping th
 
 @dataclass(frozen=True)
 class Absorber:
-    """Parameters of the block that take on 1/s when a layer group takes on s: each divided along its first axis."""
+    """Parameters of the block that take on 1/s when a layer group takes on s, along their first axis."""
 
     parameters: tuple[str, ...]
 
@@ -45,11 +46,12 @@ class Absorber:
 def awq_block(
     block: Block, inputs: Tensor, schemes: dict[str, QuantScheme], batch_size: int
 ) -> tuple[dict[str, QuantizedLinear], dict[str, Tensor], list[str]]:
-    """AWQ for a block's weights; the block's own parameters are rescaled in place (its function stays the same).
+    """AWQ for a block's weights; the block's own parameters are rescaled in place (its function stays the
+    same).
 
     Returns:
-        {parameter: quantized weight}; {parameter: new value} of what absorbed a scale and is not itself quantized;
-        the layers that no calibration token reached, which are RTN.
+        {parameter: quantized weight}; {parameter: new value} of what absorbed a scale and is not itself
+        quantized; the layers that no calibration token reached, which are RTN.
     """
     groups = input_groups(block, inputs[:1])
     statistics = collect(block, [slot for group in groups for slot in group], inputs, batch_size)
@@ -150,8 +152,8 @@ def clip_and_round(weight: Tensor, gram: Tensor, scheme: QuantScheme, *, clip: b
 def find_absorber(block: Block, group: list[Slot], sample: Tensor) -> Absorber | None:
     """What can take on 1/s so that scaling the inputs of `group` by s leaves the block's output as it is.
 
-    Candidates are one-dimensional weights (norms) with their biases, and linear layers, whose outputs are as many as
-    the group's inputs; each is tried with a random scale.
+    Candidates are one-dimensional weights (norms) with their biases, and linear layers, whose outputs are as
+    many as the group's inputs; each is tried with a random scale.
     """
     features = group[0].in_features
     own = {slot.parameter for slot in group}

@@ -1,8 +1,9 @@
-"""The decoder blocks of a causal LM: where they are, which of their weights to quantize, and how to run one alone.
+"""The decoder blocks of a causal LM: where they are, which of their weights to quantize, and how to run one
+alone.
 
-A block is run with `functional_call`, other weights put in place of its own, so tuning never touches the model. Every
-weight is handled as a matrix (out_features, in_features): the transposed ones of GPT-2 (`Conv1D`) and the
-stacked experts of mixture models are turned into that shape here and nowhere else.
+A block is run with `functional_call`, other weights put in place of its own, so tuning never touches the
+model. Every weight is handled as a matrix (out_features, in_features): the transposed ones of GPT-2
+(`Conv1D`) and the stacked experts of mixture models are turned into that shape here and nowhere else.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,7 @@ class Slot:
 
     @property
     def in_features(self) -> int:
+        """Inputs of the layer."""
         return self.shape[-2] if self.transposed else self.shape[-1]
 
     @property
@@ -74,13 +76,14 @@ class Block:
     keywords: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, hidden: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Output of the block, (batch, seqlen, features), with `weights` {parameter: matrix} in place of its own."""
+        """Output, (batch, seqlen, features), with `weights` {parameter: matrix} in place of its own."""
         replaced = {}
         if weights:
             shapes = {slot.parameter: slot for slot in self.slots}
             replaced = {name: shapes[name].to_parameter(matrix) for name, matrix in weights.items()}
         output = functional_call(self.module, replaced, (hidden, *self.arguments), self.keywords)
-        return output[0] if isinstance(output, tuple) else output
+        hidden_states: Tensor = output[0] if isinstance(output, tuple) else output
+        return hidden_states
 
     def matrix(self, slot: Slot) -> Tensor:
         """The model's present weight of a slot, (out, in)."""
@@ -159,7 +162,8 @@ def capture_inputs(
 
     Args:
         model: The model that holds the blocks.
-        blocks: Its blocks; their `arguments` and `keywords` are set (from one sample: they broadcast over a batch).
+        blocks: Its blocks; their `arguments` and `keywords` are set (from one sample: they broadcast over a
+            batch).
         samples: Token ids, (samples, seqlen).
         out: Hidden states to fill, (samples, seqlen, hidden).
         batch_size: Samples per forward.
@@ -206,6 +210,12 @@ def run_block(block: Block, hidden: Tensor, out: Tensor, batch_size: int) -> Non
         out[start : start + batch_size] = block(hidden[start : start + batch_size])
 
 
+def output_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The layer that gives the logits."""
+    layer: nn.Module | None = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return layer
+
+
 class _Give(nn.Module):
     """Stands in for a block: gives fixed hidden states, or passes on what comes."""
 
@@ -241,7 +251,7 @@ def head_inputs(
     hidden: Tensor,
     batch_size: int,
 ) -> None:
-    """Replace the last block's output in `hidden` by what enters `head` (the final norm's output), in place."""
+    """Replace the last block's output in `hidden` by what enters `head`, in place."""
 
     def stop(_: nn.Module, arguments: tuple[Any, ...]) -> None:
         reached.append(arguments[0])

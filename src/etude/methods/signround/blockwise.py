@@ -1,9 +1,9 @@
 """Quantize a model block after block: the loop that RTN, GPTQ, AWQ and SignRound share.
 
-Two streams of hidden states walk through the model: the reference, which passes every block in full precision and gives
-the targets, and the inputs, which pass the blocks already quantized (or, with `quantized_input` off, follow the
-reference). Each finished block is written to the run's folder at once; a resumed run replays the two streams through
-the finished blocks instead of storing them.
+Two streams of hidden states walk through the model: the reference, which passes every block in full precision
+and gives the targets, and the inputs, which pass the blocks already quantized (or, with `quantized_input`
+off, follow the reference). Each finished block is written to the run's folder at once; a resumed run replays
+the two streams through the finished blocks instead of storing them.
 """
 
 import math
@@ -23,7 +23,15 @@ from transformers import PreTrainedModel
 
 from etude.errors import EtudeError
 from etude.methods.signround.awq import awq_block
-from etude.methods.signround.blocks import Block, Slot, capture_inputs, find_blocks, head_inputs, run_block
+from etude.methods.signround.blocks import (
+    Block,
+    Slot,
+    capture_inputs,
+    find_blocks,
+    head_inputs,
+    output_layer,
+    run_block,
+)
 from etude.methods.signround.gptq import gptq_block
 from etude.methods.signround.grid import QuantizedLinear, check_weight, round_to_nearest
 from etude.methods.signround.quantized_model import QuantizedModel
@@ -116,17 +124,20 @@ def quantize_model(
         scheme: Format of every layer that no override names.
         method: signround, or a baseline.
         config: Tuning parameters; baselines use its batch size, seed and `quantized_input`.
-        layer_overrides: {regular expression searched in the layer's name: another scheme, or None to leave it out}.
+        layer_overrides: {regular expression searched in the layer's name: another scheme, or None to leave it
+            out}.
         first_blocks: Quantize only so many blocks.
         lm_head: Quantize the output layer as well, tuned as a block of its own.
-        nonfinite: On NaN or Inf stop ("error"), or leave the layer out or round the block to nearest, and say so.
+        nonfinite: On NaN or Inf stop ("error"), or leave the layer out or round the block to nearest, and say
+            so.
         block_list: Name of the list of decoder blocks, when it is not found.
         act_order: GPTQ only: columns in order of falling input energy.
         run: Folder of the run: finished blocks are kept there and not done again.
         progress: Told each finished block in words.
 
     Raises:
-        EtudeError: The model is quantized already, has no block list, has tied embeddings with `lm_head`, or holds
+        EtudeError: The model is quantized already, has no block list, has tied embeddings with `lm_head`, or
+        holds
             NaN; a layer cannot take its scheme.
     """
     config = config or RoundingConfig()
@@ -140,7 +151,7 @@ def quantize_model(
     chosen = blocks[:first_blocks]
     worker = Worker(method, config, nonfinite, act_order, plan)
     samples = samples.to(next(model.parameters()).device)
-    hidden = model.get_input_embeddings().weight.shape[1]
+    hidden = embedding(model).shape[1]
     layers: dict[str, QuantizedLinear] = {}
     records: list[dict[str, Any]] = []
     with hidden_states((2, *samples.shape, hidden), run, samples.device) as (reference, inputs):
@@ -160,8 +171,8 @@ def quantize_model(
         if head is not None:
             for stream in (reference, inputs):
                 head_inputs(model, blocks, head.module, samples, stream, config.batch_size)
-            original = head.module.weight.detach().clone()
-            bias = head.module.bias
+            assert isinstance(head.module, nn.Linear)
+            original, bias = head.module.weight.detach().clone(), head.module.bias
             worker.quantize(
                 head,
                 len(blocks),
@@ -244,7 +255,9 @@ class Worker:
         rounded = {
             name: round_to_nearest(block.matrix(slots[name]), scheme) for name, scheme in schemes.items()
         }
-        weights, updates, untouched, note = rounded, {}, [], ""
+        weights, note = rounded, ""
+        updates: dict[str, Tensor] = {}
+        untouched: list[str] = []
         initial = final = float("nan")
         try:
             if self.method == "signround":
@@ -272,6 +285,13 @@ class Worker:
         )
 
 
+def embedding(model: PreTrainedModel) -> Tensor:
+    """The input embedding, (vocabulary, hidden)."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def refuse_quantized(model: PreTrainedModel) -> None:
     """Raise when the model's weights are quantized already."""
     found = getattr(model.config, "quantization_config", None)
@@ -290,13 +310,13 @@ def head_block(model: PreTrainedModel) -> Block:
     Raises:
         EtudeError: There is none, or it shares its weight with the input embedding.
     """
-    head = model.get_output_embeddings()
+    head = output_layer(model)
     if not isinstance(head, nn.Linear):
         raise EtudeError(f"{type(model).__name__} has no linear output layer", "leave out --lm-head")
-    if head.weight is model.get_input_embeddings().weight:
+    if head.weight is embedding(model):
         raise EtudeError(
             "lm_head shares its weight with the input embedding (tied), so it cannot be quantized alone",
-            "leave out --lm-head, or untie them first: give lm_head a weight of its own and set tie_word_embeddings",
+            "leave out --lm-head, or give lm_head a weight of its own first (tie_word_embeddings false)",
         )
     name = next(name for name, module in model.named_modules() if module is head)
     return Block(name, head, [Slot("weight", name, tuple(head.weight.shape))])
@@ -306,7 +326,8 @@ def drop_bad_layers(blocks: list[Block], plan: Plan, nonfinite: Literal["error",
     """Check every weight against its scheme before anything is tuned.
 
     Raises:
-        EtudeError: NaN or Inf in a weight (unless `nonfinite` is "rtn": then the layer keeps full precision, and the
+        EtudeError: NaN or Inf in a weight (unless `nonfinite` is "rtn": then the layer keeps full precision,
+        and the
             plan says so), or a scale that cannot be stored.
     """
     for block in blocks:

@@ -1,7 +1,8 @@
 """Calibration text becomes samples of token ids, (samples, seqlen).
 
-Documents are tokenized, put in an order drawn from the seed, joined with the end-of-text token between them, and cut
-into samples; documents under `SHORTEST` tokens and the tail that fills no sample are dropped, and counted.
+Documents are tokenized, put in an order drawn from the seed, joined with the end-of-text token between them,
+and cut into samples; documents under `SHORTEST` tokens and the tail that fills no sample are dropped, and
+counted.
 """
 
 import random
@@ -38,6 +39,7 @@ class Calibration:
     asked: int
 
     def as_dict(self) -> dict[str, int]:
+        """The counts, for a report."""
         return {
             "samples": len(self.samples),
             "asked": self.asked,
@@ -57,8 +59,8 @@ def read_calibration(source: Path | None, tokenizer: Any) -> list[list[int]]:
     """Token ids of each calibration document.
 
     Args:
-        source: ``.jsonl``/``.parquet`` with `text` or `messages`, ``.txt`` with blank lines between documents, or
-            ``.parquet`` with `input_ids`; None is the prose of the Python installation.
+        source: ``.jsonl``/``.parquet`` with `text` or `messages`, ``.txt`` with blank lines between
+            documents, or ``.parquet`` with `input_ids`; None is the prose of the Python installation.
         tokenizer: The model's tokenizer; its chat template is applied to `messages`.
     """
     if source is None:
@@ -79,7 +81,7 @@ def parquet_columns(path: Path) -> list[str]:
 
 
 def encode(documents: Sequence[Document], tokenizer: Any) -> list[list[int]]:
-    """Token ids of documents, without special tokens for plain text and through the chat template for messages."""
+    """Token ids of documents: text without special tokens, messages through the chat template."""
     encoded = []
     for document in documents:
         if document.messages is None:
@@ -113,7 +115,8 @@ def make_samples(
         bad = next((token for token in document if not 0 <= token < vocabulary), None)
         if bad is not None:
             raise EtudeError(
-                f"calibration document {number} holds token id {bad}; the model's vocabulary ends at {vocabulary - 1}",
+                f"calibration document {number} holds token id {bad}; "
+                f"the model's vocabulary ends at {vocabulary - 1}",
                 "tokenize it with this model's tokenizer, or give text",
             )
     kept = [list(document) for document in documents if len(document) >= SHORTEST]

@@ -1,9 +1,10 @@
 """The paper's claim against its baselines: KL to the reference at W4, W3 and W2, per document, paired.
 
-Two models at laptop scale. `small` is a Llama of 0.8 million parameters trained here on the calibration text: its weights
-were never quantized, and all its blocks are tuned. `smollm2` is the embedded SmolLM2-135M-Instruct, first four blocks
-only; its reference is the dequantized Q4_1 file, not the original bfloat16 model. Nothing is tuned on the evaluation
-text; its two sources, in and out of the calibration domain, are reported apart.
+Two models at laptop scale. `small` is a Llama of 0.8 million parameters trained here on the calibration text:
+its weights were never quantized, and all its blocks are tuned. `smollm2` is the embedded
+SmolLM2-135M-Instruct, first four blocks only; its reference is the dequantized Q4_1 file, not the original
+bfloat16 model. Nothing is tuned on the evaluation text; its two sources, in and out of the calibration
+domain, are reported apart.
 """
 
 import copy
@@ -127,9 +128,11 @@ class Contest:
 
     @property
     def metric(self) -> str:
+        """Name of the metric on this model."""
         return f"KL {self.label}"
 
     def name(self, bits: int, method: str) -> str:
+        """Name of an arm."""
         return f"{self.label} w{bits} {method}"
 
     def arms(self) -> list[Arm]:
@@ -155,13 +158,16 @@ class Contest:
         ]
 
     def arm(self, name: str, bits: int, method: Method, changes: dict[str, Any], *, seeded: bool) -> Arm:
+        """One method at one width, with changes to the tuning parameters."""
         settings = {"contest": self.settings, "bits": bits, "method": method, "changes": changes}
         return Arm(name, lambda seed: self.measure(seed, bits, method, changes), settings, seeded)
 
     @property
     def settings(self) -> dict[str, Any]:
+        """What the measurements depend on besides arm and seed."""
         return {
-            "model": self.model, "small": SMALL if self.model == "small" else None, "group_size": self.group_size,
+            "model": self.model, "small": SMALL if self.model == "small" else None,
+            "group_size": self.group_size,
             "rounding": asdict(self.config), "first_blocks": self.first_blocks, "documents": self.documents,
             "tokens": self.tokens,
         }  # fmt: skip
@@ -204,6 +210,7 @@ class Contest:
         return parts
 
     def comparison(self, bits: int, baseline: str, *, every_seed: bool = False) -> Comparison:
+        """SignRound against a baseline at one width."""
         arm = self.name(bits, "signround")
         return Comparison(self.metric, arm, self.name(bits, baseline), better="lower", every_seed=every_seed)
 
@@ -218,8 +225,9 @@ def claim(
     """The claim at one of its two scales.
 
     Args:
-        scale: laptop: a small model trained here at W4/W3/W2 and four blocks of SmolLM2 at W2. paper: the paper's
-            settings (T = 200, 512 samples of 2048 tokens, batch 8, groups of 128) on all blocks of `model`.
+        scale: laptop: a small model trained here at W4/W3/W2 and four blocks of SmolLM2 at W2. paper: the
+            paper's settings (T = 200, 512 samples of 2048 tokens, batch 8, groups of 128) on all blocks of
+            `model`.
         data: Folder with calib_en.jsonl and eval_en.jsonl, rows with `id`, `source`, `text`.
         seeds: Seeds of samples and mini-batches.
         model: The model of the paper scale, and the second one of the laptop scale; smollm2 by default.
@@ -231,7 +239,7 @@ def claim(
     if data is None or not all((data / name).is_file() for name in files):
         raise EtudeError(
             f"the signround claim needs {' and '.join(files)} in --data{'' if data is None else f' {data}'}",
-            "any English text will do: JSONL rows with id, source and text; source 'handbook' counts as in domain",
+            "any English text will do: JSONL rows with id, source, text; source 'handbook' is in domain",
         )
     other = model or "smollm2"
     label = other.rstrip("/").rsplit("/", 1)[-1]
@@ -249,8 +257,8 @@ def claim(
     return Claim(
         name="signround",
         statement=(
-            "At the same format SignRound keeps more of the reference model than round-to-nearest, the more so the "
-            "fewer the bits, and it beats or matches GPTQ and AWQ at 2 bits."
+            "At the same format SignRound keeps more of the reference model than round-to-nearest, the more "
+            "so the fewer the bits, and it beats or matches GPTQ and AWQ at 2 bits."
         ),
         arms=[arm for contest in contests for arm in contest.arms()] + contests[0].ablations(),
         parts=[part for contest in contests for part in contest.parts()],
@@ -303,7 +311,7 @@ class _Windows(Dataset[dict[str, torch.Tensor]]):
 
 
 def train_small(text: Path) -> tuple[Any, Any]:
-    """The small Llama trained on a text, with its own byte-level BPE tokenizer; kept in the cache by content."""
+    """The small Llama trained on a text, with its own BPE tokenizer; cached by content."""
     key = content_hash({"text": file_hash(text), "small": SMALL, "version": 1})[:16]
     folder = cache_root() / "signround" / f"small-{key}"
     if not (folder / "config.json").is_file():

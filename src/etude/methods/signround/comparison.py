@@ -9,7 +9,13 @@ from typing import Any, get_args
 from etude.errors import EtudeError
 from etude.methods.signround.blockwise import Method, quantize_model
 from etude.methods.signround.evaluation import Reference, evaluation_texts, summarize
-from etude.methods.signround.quantizer import Recipe, load_calibration, mean_loss, refuse_quantized_directory
+from etude.methods.signround.quantizer import (
+    Recipe,
+    given,
+    load_calibration,
+    mean_loss,
+    refuse_quantized_directory,
+)
 from etude.methods.signround.schemes import parse_scheme
 from etude.methods.signround.tuner import RECIPES
 from etude.models import load_causal_lm, model_directory, model_revision
@@ -90,7 +96,7 @@ def compare(
         EtudeError: An unknown method or scheme, or a model or text that cannot be used.
     """
     changes = {"steps": steps, "seqlen": seqlen, "nsamples": nsamples, "batch_size": batch_size}
-    config = replace(RECIPES[recipe], seed=seed, **{k: v for k, v in changes.items() if v is not None})
+    config = replace(RECIPES[recipe], seed=seed, **given(changes))
     wanted = [parse_scheme(name) for name in schemes.split(",")]
     named = [name.strip() for name in methods.split(",")]
     unknown = [name for name in named if name not in get_args(Method)]

@@ -1,6 +1,7 @@
 """What a quantized model lost: KL to the reference, perplexity of both, agreement of their first choices.
 
-Everything is per document, so that two quantized models can be compared on the same documents, and summed by source.
+Everything is per document, so that two quantized models can be compared on the same documents, and summed by
+source.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 
 from etude.data import Document, read_documents
 from etude.errors import EtudeError
+from etude.methods.signround.blocks import output_layer
 from etude.methods.signround.calibration import encode
 from etude.methods.signround.exports import load_quantized
 from etude.methods.signround.texts import evaluation_documents
@@ -33,7 +35,8 @@ class DocumentScore:
     Attributes:
         id, source: The document.
         tokens: Predicted tokens.
-        nll_ref, nll_q: Negative log-likelihood of the text under the reference and the quantized model, in nats.
+        nll_ref, nll_q: Negative log-likelihood of the text under the reference and the quantized model, in
+            nats.
         kl: KL(reference || quantized), in nats.
         agree: Tokens at which both models' first choice is the same.
     """
@@ -71,7 +74,7 @@ class Reference:
         if not pairs:
             raise EtudeError("no evaluation document has two tokens or more", "give documents with text")
         self.model = model
-        self.head = model.get_output_embeddings()
+        self.head = require_head(model)
         self.documents = [document for document, _ in pairs]
         self.ids = [torch.tensor([ids], device=device) for _, ids in pairs]
         self.hidden: list[Tensor] = []
@@ -93,6 +96,18 @@ class Reference:
         return scores
 
 
+def require_head(model: PreTrainedModel) -> nn.Module:
+    """The output layer of a causal LM.
+
+    Raises:
+        EtudeError: It has none.
+    """
+    head = output_layer(model)
+    if head is None:
+        raise EtudeError(f"{type(model).__name__} has no output layer", "give a causal language model")
+    return head
+
+
 @torch.no_grad()
 def last_hidden(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     """What enters the output layer, (1, tokens, hidden), and the logits, (1, tokens, vocabulary)."""
@@ -101,7 +116,7 @@ def last_hidden(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     def note(_: nn.Module, arguments: tuple[Any, ...]) -> None:
         seen.append(arguments[0])
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(note)
+    handle = require_head(model).register_forward_pre_hook(note)
     try:
         logits = model(input_ids=ids, use_cache=False).logits
     finally:
@@ -115,7 +130,8 @@ def score_document(document: Document, ids: Tensor, reference: Tensor, quantized
     Args:
         document: Where the tokens come from.
         ids: Token ids, (tokens,).
-        reference, quantized: Logits, (tokens, vocabulary).
+        reference: Logits of the reference, (tokens, vocabulary).
+        quantized: Logits of the quantized model, (tokens, vocabulary).
     """
     p = reference[:-1].float().log_softmax(-1)
     q = quantized[:-1].float().log_softmax(-1)
@@ -132,7 +148,7 @@ def score_document(document: Document, ids: Tensor, reference: Tensor, quantized
 
 
 def summarize(scores: Iterable[DocumentScore], seed: int = 0) -> dict[str, dict[str, Any]]:
-    """{source: {documents, tokens, ppl_ref, ppl_q, kl_ref_q, top1_agreement, and 95 % intervals over documents}}."""
+    """{source: {documents, tokens, ppl_ref, ppl_q, kl_ref_q, top1_agreement, and their 95 % intervals}}."""
     by_source: dict[str, list[DocumentScore]] = {}
     for score in scores:
         by_source.setdefault(score.source or "text", []).append(score)
@@ -206,7 +222,8 @@ def evaluate(
     tokens: int = 512,
     out: Path | None = None,
 ) -> EvaluationResult:
-    """Measure what a quantized model lost: KL to the reference, perplexity, top-1 agreement, by source of text.
+    """Measure what a quantized model lost: KL to the reference, perplexity, top-1 agreement, by source of
+    text.
 
     Args:
         model: Directory of a quantized model (compressed-tensors, gptq, awq, auto_round or dequantized).

@@ -1,8 +1,10 @@
-"""GPTQ (arXiv 2210.17323): quantize column by column, spreading each error over the columns not yet quantized.
+"""GPTQ (arXiv 2210.17323): quantize column by column, spreading each error over the columns not yet
+quantized.
 
 With act-order the columns of largest input energy go first. The groups' scales and zero points are then fixed
-beforehand from the original weight (static groups), so the stored layout is that of any other method: no g_idx at
-inference. Without act-order each group's grid is made from the weights as updated when its first column is reached.
+beforehand from the original weight (static groups), so the stored layout is that of any other method: no
+g_idx at inference. Without act-order each group's grid is made from the weights as updated when its first
+column is reached.
 """
 
 import torch
@@ -78,6 +80,7 @@ def inverse_factor(gram: Tensor, dead: Tensor) -> Tensor:
         if not failed:
             upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
             if not failed:
+                assert isinstance(upper, Tensor)
                 return upper
         damping *= 10
 
@@ -85,7 +88,8 @@ def inverse_factor(gram: Tensor, dead: Tensor) -> Tensor:
 def gptq_block(
     block: Block, inputs: Tensor, schemes: dict[str, QuantScheme], batch_size: int, *, act_order: bool = True
 ) -> tuple[dict[str, QuantizedLinear], list[str]]:
-    """GPTQ for a block's weights, layer group after layer group, each with the inputs the earlier ones now give.
+    """GPTQ for a block's weights, layer group after layer group, each with the inputs the earlier ones now
+    give.
 
     Returns:
         {parameter: quantized weight} and the layers that no calibration token reached, which are RTN.

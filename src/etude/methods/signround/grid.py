@@ -37,7 +37,7 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class QuantizedLinear:
-    """One quantized weight: codes (out, in) uint8, scale (out, groups) in the stored dtype, zero (out, groups) uint8."""
+    """Codes (out, in) uint8, scale (out, groups) as stored, zero point (out, groups) uint8."""
 
     codes: Tensor
     scale: Tensor
@@ -71,7 +71,7 @@ def from_groups(groups: Tensor, in_features: int) -> Tensor:
 
 
 def extremes(groups: Tensor) -> Extremes:
-    """m and M of each group, (out, groups, 1)."""
+    """The extremes m and M of each group, (out, groups, 1)."""
     return Extremes(groups.amin(-1, keepdim=True).clamp(max=0), groups.amax(-1, keepdim=True).clamp(min=0))
 
 
@@ -128,7 +128,8 @@ def check_weight(name: str, weight: Tensor, scheme: QuantScheme) -> None:
     """Refuse a weight that no grid of this scheme can hold.
 
     Raises:
-        EtudeError: NaN or Inf in the weight; a group whose scale is under the floor or over the largest stored value.
+        EtudeError: NaN or Inf in the weight; a group whose scale is under the floor or over the largest
+        stored value.
     """
     if not torch.isfinite(weight).all():
         bad = int((~torch.isfinite(weight)).sum())
@@ -142,13 +143,13 @@ def check_weight(name: str, weight: Tensor, scheme: QuantScheme) -> None:
     small = int(((spread > 0) & (spread < SCALE_FLOOR)).sum())
     if small:
         raise EtudeError(
-            f"layer {name}: {small} groups need a scale under the {scheme.scale_dtype} floor of {SCALE_FLOOR:g} "
+            f"layer {name}: {small} groups need a scale under the {scheme.scale_dtype} floor {SCALE_FLOOR:g} "
             f"(smallest {float(spread[spread > 0].min()):.2g}); their weights would all become zero",
             "use a larger group size, or leave the layer out with an override (--override 'REGEX=none')",
         )
     limit = torch.finfo(SCALE_DTYPES[scheme.scale_dtype]).max
     if float(spread.max()) > limit:
         raise EtudeError(
-            f"layer {name}: a group needs the scale {float(spread.max()):.3g}, over the {scheme.scale_dtype} limit",
+            f"layer {name}: a scale of {float(spread.max()):.3g} is over the {scheme.scale_dtype} limit",
             "store the scales in another dtype (--scale-dtype float32)",
         )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etude.methods.signround.blocks import output_layer
+from etude.methods.signround.blockwise import embedding
 from etude.methods.signround.exports import load_quantized
 from etude.render import table
 
@@ -62,8 +64,8 @@ def inspect(path: Path) -> Inspection:
     skipped = dict(quantized.skipped)
     for name in quantized.slots:
         if name not in quantized.layers and name not in skipped:
-            head = quantized.model.get_output_embeddings()
-            tied = head is not None and head.weight is quantized.model.get_input_embeddings().weight
+            head = output_layer(quantized.model)
+            tied = head is not None and head.weight is embedding(quantized.model)
             is_head = name == next((n for n, m in quantized.model.named_modules() if m is head), None)
             skipped[name] = (
                 ("output layer, tied to the embedding" if tied else "output layer")

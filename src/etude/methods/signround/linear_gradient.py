@@ -1,8 +1,8 @@
 """The weight gradient of linear layers in bfloat16, where the CPU or GPU multiplies it several times faster.
 
-SignSGD uses only the sign of dL/dW, so a product that is exact to 2^-8 is enough: over 99.9 % of the signs are the same
-(tested), while outputs, losses and the gradient of the inputs stay in float32. It takes a quarter of a step's time away
-on a CPU with AMX.
+SignSGD uses only the sign of dL/dW, so a product that is exact to 2^-8 is enough: over 99.9 % of the signs
+are the same (tested), while outputs, losses and the gradient of the inputs stay in float32. It takes a
+quarter of a step's time away on a CPU with AMX.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class _Linear(torch.autograd.Function):
 
 
 class LowPrecisionWeightGradient(TorchFunctionMode):
-    """Within this context every float32 `functional.linear` has its weight gradient multiplied in bfloat16."""
+    """Every float32 `functional.linear` within it has its weight gradient multiplied in bfloat16."""
 
     def __torch_function__(
         self,
@@ -45,7 +45,7 @@ class LowPrecisionWeightGradient(TorchFunctionMode):
     ) -> Any:
         if func is functional.linear and not kwargs and args[0].dtype == torch.float32:
             x, weight, *rest = args
-            return _Linear.apply(x, weight, rest[0] if rest else None)
+            return _Linear.apply(x, weight, rest[0] if rest else None)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 

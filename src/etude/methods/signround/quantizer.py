@@ -1,13 +1,14 @@
 """The verb `quantize`: a model's name, a scheme and a calibration text become checkpoints and a report."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from etude.errors import EtudeError
 from etude.methods.signround.blocks import find_blocks
-from etude.methods.signround.blockwise import Method, make_plan, quantize_model
+from etude.methods.signround.blockwise import Method, embedding, make_plan, quantize_model
 from etude.methods.signround.calibration import Calibration, make_samples, read_calibration
 from etude.methods.signround.evaluation import Reference, evaluation_texts, source_table, summarize
 from etude.methods.signround.exports import check_formats, parse_formats, save
@@ -30,7 +31,8 @@ class QuantizeResult:
         sizes_mb: {format: size}.
         bits_per_weight: Of the quantized weights, scales and zero points included.
         layers, skipped: Quantized and left-out layers.
-        loss_initial, loss_best: Mean over blocks of the output error with RTN and as kept; None if not finite.
+        loss_initial, loss_best: Mean over blocks of the output error with RTN and as kept; None if not
+            finite.
         notes: What was done differently than asked.
         eval: Figures by source of text; empty when not evaluated.
     """
@@ -106,7 +108,8 @@ def quantize(
     device: str = "cpu",
     seed: int = 0,
 ) -> QuantizeResult:
-    """Quantize a causal LM to 2-8 bits and write checkpoints other runtimes load, with a report of what was lost.
+    """Quantize a causal LM to 2-8 bits and write checkpoints other runtimes load, with a report of what was
+    lost.
 
     A run that was interrupted goes on where it stopped when the same command is given again.
 
@@ -118,9 +121,10 @@ def quantize(
         sym: Symmetric grid instead of an integer zero point per group.
         scheme: Short name such as w3g64a; replaces bits, group size and sym.
         method: signround, or a baseline at the same format.
-        calib: Calibration text: .jsonl/.parquet with text, messages or input_ids, or .txt; built-in prose if not given.
-        recipe: laptop: 50 steps, 64 samples of 256 tokens; light, default (the paper's 200 steps, 128 samples of
-            2048) and best are the released tool's.
+        calib: Calibration text: .jsonl/.parquet with text, messages or input_ids, or .txt; built-in prose if
+            not given.
+        recipe: laptop: 50 steps, 64 samples of 256 tokens; light, default (the paper's 200 steps, 128 samples
+            of 2048) and best are the released tool's.
         steps: SignSGD steps per block; 0 is round-to-nearest.
         lr: Step of the rounding offsets, 1/steps if not given.
         minmax_lr: Step of the clipping, the same as lr if not given.
@@ -159,7 +163,7 @@ def quantize(
     }  # fmt: skip
     config = replace(
         base,
-        **{name: value for name, value in changes.items() if value is not None},
+        **given(changes),
         tune_minmax=tune_minmax,
         quantized_input=quantized_input,
         select=select,
@@ -260,6 +264,11 @@ def quantize(
     return result
 
 
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def refuse_quantized_directory(directory: Path) -> None:
     """Raise when a model directory says that its weights are quantized already."""
     found = read_json(directory / "config.json").get("quantization_config")
@@ -312,7 +321,7 @@ def load_calibration(lm: CausalLM, source: Path | None, config: RoundingConfig) 
         read_calibration(source, lm.tokenizer),
         seqlen=config.seqlen,
         nsamples=config.nsamples,
-        vocabulary=lm.model.get_input_embeddings().weight.shape[0],
+        vocabulary=embedding(lm.model).shape[0],
         end=lm.tokenizer.eos_token_id,
         seed=config.seed,
     )
@@ -341,4 +350,5 @@ def untouched_notes(records: list[dict[str, Any]]) -> list[str]:
 
 
 def show_loss(loss: float | None) -> str:
+    """A loss in three digits."""
     return "not finite" if loss is None else f"{loss:.3g}"

@@ -1,15 +1,18 @@
 """Tuned rounding of one weight: V, alpha, beta, their analytic gradient, and one SignSGD step.
 
-`weight_q` is a plain leaf tensor that the block runs with. One ordinary backward gives gW = dL/dW~, and everything
-else follows without an autograd graph over the quantizer. With u = W/s and r = round(u + V), straight-through:
+`weight_q` is a plain leaf tensor that the block runs with. One ordinary backward gives gW = dL/dW~, and
+everything else follows without an autograd graph over the quantizer. With u = W/s and r = round(u + V),
+straight-through:
 
     inside the clip range   dW~/dV = s          dW~/ds = r - u
-    outside                 dW~/dV = 0          dW~/ds = (q - z) - beta*m/s  and dW~/d(beta*m) = 1   (asymmetric)
+    outside                 dW~/dV = 0          dW~/ds = (q - z) - beta*m/s  and dW~/d(beta*m) = 1
+    (asymmetric)
                                                 dW~/ds = q - z                                     (symmetric)
     asymmetric   ds/dalpha = M/N                ds/dbeta = -m/N
     symmetric    ds/dalpha = +-M/2^(B-1) where alpha*M is the larger side, else ds/dbeta = +-m/2^(B-1)
 
-A step is elementwise over all weights and several passes long, so it runs over slices of rows that stay in cache.
+A step is elementwise over all weights and several passes long, so it runs over slices of rows that stay in
+cache.
 """
 
 from collections.abc import Iterator
@@ -37,7 +40,8 @@ class TunedWeight:
     """The rounding parameters of one weight (out, in) and the fake-quantized weight they give.
 
     Attributes:
-        weight_q: W~, (out, in), a leaf that requires grad; the block is run with it in place of its own weight.
+        weight_q: W~, (out, in), a leaf that requires grad; the block is run with it in place of its own
+            weight.
         offset: V, (out, groups, g).
         alpha, beta: Clipping of the group's maximum and minimum, (out, groups, 1).
         touched: Whether any gradient was ever nonzero (an expert that saw no token stays at RTN).
@@ -91,7 +95,7 @@ class TunedWeight:
         return pack(codes, self.grid, self.scheme, self.in_features)
 
     def _slice_gradient(self, rows: slice, slope: Tensor, v_rate: float) -> tuple[Tensor, Tensor]:
-        """Update V in place for these rows; return the group sums that alpha and beta need, each (rows, groups, 1)."""
+        """Update V for these rows; the group sums that alpha and beta need, each (rows, groups, 1)."""
         scale, zero = self.grid.scale[rows], self.grid.zero[rows]
         offset = self.offset[rows]
         steps, rounded, levels = self.scratch[

@@ -1,7 +1,7 @@
 """What a weight may become: bits, group size, symmetry, and the dtype its scales are stored in.
 
-Short names follow the paper: ``w3g64a`` is 3 bits, groups of 64 inputs, asymmetric; ``w4g-1s`` is 4 bits, one group
-per output channel, symmetric. Without the last letter a scheme is asymmetric, the paper's setting.
+Short names follow the paper: ``w3g64a`` is 3 bits, groups of 64 inputs, asymmetric; ``w4g-1s`` is 4 bits, one
+group per output channel, symmetric. Without the last letter a scheme is asymmetric, the paper's setting.
 """
 
 import re
@@ -32,10 +32,11 @@ class QuantScheme:
     Args:
         bits: Bits per weight, 2 to 8.
         group_size: Consecutive inputs that share a scale; -1 is one group per output channel.
-        sym: Symmetric around zero (the zero point is the middle code) instead of an integer zero point per group.
+        sym: Symmetric around zero (the zero point is the middle code) instead of an integer zero point per
+            group.
         scale_dtype: Dtype the scales are stored in; tuning sees the scale already rounded to it.
-        full_range: Symmetric only. True lets the scale be negative, so that the side of larger magnitude lands on the
-            lowest code; False keeps it positive and clips the largest positive weight.
+        full_range: Symmetric only. True lets the scale be negative, so that the side of larger magnitude
+            lands on the lowest code; False keeps it positive and clips the largest positive weight.
     """
 
     bits: int = 4
@@ -71,6 +72,7 @@ class QuantScheme:
 
     @property
     def name(self) -> str:
+        """Its short name."""
         return f"w{self.bits}g{self.group_size}{'s' if self.sym else 'a'}"
 
     def group_width(self, in_features: int) -> int:
@@ -87,6 +89,7 @@ class QuantScheme:
         return self.bits + overhead * self.groups(in_features) / in_features
 
     def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
         return {
             "bits": self.bits,
             "group_size": self.group_size,

@@ -26,7 +26,7 @@ class InputStatistics:
 
 
 def linear_slots(block: Block) -> list[Slot]:
-    """Slots that are layers with an input of their own (stacked experts are not: no hook sees their tokens)."""
+    """Slots that are layers with an input of their own; of stacked experts no hook sees the tokens."""
     return [slot for slot in block.slots if not slot.stacked]
 
 

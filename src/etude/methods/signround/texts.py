@@ -1,7 +1,9 @@
-"""The built-in texts: where calibration text comes from, and what a quantized model is judged on, when none is given.
+"""The built-in texts: where calibration text comes from, and what a quantized model is judged on, when none
+is given.
 
-In domain is the end of the prose of the Python installation, whose beginning is the built-in calibration text; out of
-domain are scikit-learn's descriptions of its data sets. An evaluation always reports its sources apart.
+In domain is the end of the prose of the Python installation, whose beginning is the built-in calibration
+text; out of domain are scikit-learn's descriptions of its data sets. An evaluation always reports its sources
+apart.
 """
 
 from importlib import resources

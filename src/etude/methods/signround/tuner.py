@@ -1,11 +1,13 @@
 """SignRound's tuner: SignSGD on the rounding of all weights of one block (paper algorithm 1).
 
-Target Y is the block's full-precision output; the prediction is the block with W~ on the calibration inputs; the loss
-is their mean squared error. Every step moves V, alpha and beta by the learning rate against the sign of the gradient;
-the rate falls linearly from 1/T to 0, so that V can cross its whole range of one half but not more.
+Target Y is the block's full-precision output; the prediction is the block with W~ on the calibration inputs;
+the loss is their mean squared error. Every step moves V, alpha and beta by the learning rate against the sign
+of the gradient; the rate falls linearly from 1/T to 0, so that V can cross its whole range of one half but
+not more.
 
-Which parameters are kept: the released tool keeps those with the lowest loss seen on random mini-batches, which is
-noisy; `select="val"` (ours, default) compares on a fixed held-out slice of the calibration samples instead.
+Which parameters are kept: the released tool keeps those with the lowest loss seen on random mini-batches,
+which is noisy; `select="val"` (ours, default) compares on a fixed held-out slice of the calibration samples
+instead.
 """
 
 import math
@@ -44,12 +46,14 @@ class RoundingConfig:
         nsamples: Calibration samples.
         tune_rounding: Tune V.
         tune_minmax: Tune alpha and beta.
-        quantized_input: A block's inputs come from the already quantized blocks, not from the full-precision ones.
-        select: Keep the parameters with the lowest loss on the validation slice, on the mini-batches, or the last.
+        quantized_input: A block's inputs come from the already quantized blocks, not from the full-precision
+            ones.
+        select: Keep the parameters with the lowest loss on the validation slice, on the mini-batches, or the
+            last.
         v_limit: |V| at most this; None lets a weight move more than one level.
         compute_dtype: Dtype of the block's matrix products while tuning; parameters stay float32.
-        gradient_dtype: Dtype of the product that gives the weight gradient, of which only the sign is used; "auto" is
-            bfloat16 where the machine multiplies it fast.
+        gradient_dtype: Dtype of the product that gives the weight gradient, of which only the sign is used;
+            "auto" is bfloat16 where the machine multiplies it fast.
         seed: Seed of the mini-batches and of the choice of samples.
     """
 
@@ -158,19 +162,21 @@ def tune_block(
 
     def val_loss() -> float:
         with torch.no_grad():
-            losses = [float(loss_of(part)) * len(part) for part in val.split(config.batch_size)]
+            losses = [float(loss_of(part)) * len(part) for part in torch.split(val, config.batch_size)]
         return require_finite(sum(losses) / len(val), block, inputs[val[:1]], leaves)
 
     def snapshot() -> dict[str, QuantizedLinear]:
         return {name: weight.quantized() for name, weight in tuned.items()}
+
+    initial = val_loss()
+    best, best_step = snapshot(), 0
+    best_loss = initial if config.select == "val" else math.inf
 
     def consider(loss: float, step: int) -> None:
         nonlocal best, best_loss, best_step
         if loss < best_loss:
             best, best_loss, best_step = snapshot(), loss, step
 
-    initial = val_loss()
-    best, best_loss, best_step = snapshot(), initial if config.select == "val" else math.inf, 0
     check_every = max(1, config.steps // VAL_CHECKS)
     rate = config.lr if config.lr is not None else 1 / max(1, config.steps)
     minmax_rate = config.minmax_lr if config.minmax_lr is not None else rate
@@ -230,7 +236,7 @@ def block_loss(
     matrices = {name: weight.dequantize() for name, weight in weights.items()}
     _, val = split(len(inputs), config)
     total = 0.0
-    for part in val.split(config.batch_size):
+    for part in torch.split(val, config.batch_size):
         total += float(
             functional.mse_loss(block(inputs[part], matrices).float(), target(part).float())
         ) * len(part)

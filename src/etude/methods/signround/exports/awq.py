@@ -1,7 +1,7 @@
 """The AWQ layout, `gemm` version, 4 bits: transformers with an AWQ kernel, vLLM.
 
-qweight int32 (in, out/8) packed along the outputs, eight codes to a word in the lane order 0, 2, 4, 6, 1, 3, 5, 7;
-qzeros (in/g, out/8) likewise; scales float16 (in/g, out).
+qweight int32 (in, out/8) packed along the outputs, eight codes to a word in the lane order 0, 2, 4, 6, 1, 3,
+5, 7; qzeros (in/g, out/8) likewise; scales float16 (in/g, out).
 """
 
 from collections.abc import Mapping
@@ -31,17 +31,19 @@ class Awq(CheckpointFormat):
     suffixes = ("qweight", "qzeros", "scales")
 
     def refusal(self, slot: Slot, scheme: QuantScheme) -> str | None:
+        """Why this format cannot express a layer, or None."""
         if scheme.bits != 4:
             return f"would have {scheme.bits} bits; this format has 4 only"
         if scheme.scale_dtype != "float16":
             return "would have scales that are not float16, the only dtype of this format"
         if slot.transposed:
-            return "is a transposed Conv1D layer, which its loaders do not know; use gptq, auto_round or dequantized"
+            return "is a transposed Conv1D layer, unknown to its loaders; use gptq, auto_round or dequantized"
         if slot.shape[0] % 8:
             return f"has {slot.shape[0]} outputs; this format packs 8 at a time"
         return stored_scale_refusal(slot, scheme)
 
     def pack(self, layer: QuantizedLinear) -> dict[str, Tensor]:
+        """The packed tensors of one layer."""
         return {
             "qweight": _pack_lanes(layer.codes.T),
             "qzeros": _pack_lanes(layer.zero.T),
@@ -51,6 +53,7 @@ class Awq(CheckpointFormat):
     def unpack(
         self, tensors: Mapping[str, Tensor], scheme: QuantScheme, config: Mapping[str, Any]
     ) -> QuantizedLinear:
+        """The inverse of `pack`."""
         return QuantizedLinear(
             _unpack_lanes(tensors["qweight"]).T.contiguous(),
             tensors["scales"].T.contiguous(),
@@ -59,6 +62,7 @@ class Awq(CheckpointFormat):
         )
 
     def quantization_config(self, quantized: "QuantizedModel") -> dict[str, Any]:
+        """The entry of config.json."""
         scheme = most_common_scheme(quantized)
         if any(layer.scheme != scheme for layer in quantized.layers.values()):
             raise EtudeError(
@@ -74,6 +78,7 @@ class Awq(CheckpointFormat):
         }
 
     def scheme_of(self, layer: str, config: Mapping[str, Any]) -> QuantScheme:
+        """A layer's scheme, from the entry of config.json."""
         return QuantScheme(config["bits"], config["group_size"], not config["zero_point"])
 
 

@@ -1,4 +1,4 @@
-"""What all safetensors formats share: a Hugging Face directory in which quantized weights are replaced by packed ones."""
+"""What all safetensors formats share: a Hugging Face directory with packed weights."""
 
 import json
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from etude.errors import EtudeError
-from etude.methods.signround.blocks import Block, Slot, find_blocks
+from etude.methods.signround.blocks import Block, Slot, find_blocks, output_layer
 from etude.methods.signround.grid import QuantizedLinear
 from etude.methods.signround.schemes import QuantScheme
 from etude.runs import read_json, write_json
@@ -71,7 +71,7 @@ def stored_scale_refusal(slot: Slot, scheme: QuantScheme) -> str | None:
     width = scheme.group_width(slot.in_features)
     if slot.in_features % width:
         legal = [size for size in (16, 32, 64, 96, 128, 192, 256) if slot.in_features % size == 0]
-        return f"has {slot.in_features} inputs, not a multiple of the group size {width}; legal sizes: {legal} or -1"
+        return f"has {slot.in_features} inputs, not a multiple of {width}; legal sizes: {legal} or -1"
     return None
 
 
@@ -132,7 +132,7 @@ def read_checkpoint(path: Path, format: CheckpointFormat | None) -> "QuantizedMo
             }
             layers[name] = format.unpack(parts, format.scheme_of(name, description), description)
     dtype = next((tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()), torch.float32)
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()  # type: ignore[no-untyped-call]
     blocks = find_blocks(model)
     slots = slots_by_layer(model, blocks)
     for name, layer in layers.items():
@@ -152,7 +152,7 @@ def read_checkpoint(path: Path, format: CheckpointFormat | None) -> "QuantizedMo
 def slots_by_layer(model: Any, blocks: list[Block]) -> dict[str, Slot]:
     """{layer name: slot} of all blocks and of the output layer."""
     slots = {slot.layer: slot for block in blocks for slot in block.slots}
-    head = model.get_output_embeddings()
+    head = output_layer(model)
     if isinstance(head, torch.nn.Linear):
         name = next(name for name, module in model.named_modules() if module is head)
         slots[name] = Slot("weight", name, tuple(head.weight.shape))

@@ -1,8 +1,8 @@
 """compressed-tensors, `pack-quantized`: transformers (with the compressed-tensors package), vLLM.
 
-weight_packed int32 (out, ceil(in*B/32)) packed along the inputs; weight_scale (out, in/g); weight_zero_point packed
-along the outputs, (ceil(out*B/32), in/g), only when asymmetric; weight_shape. Its integers are signed and its packer
-adds 2^(B-1), so what lies in the words is the unsigned code.
+weight_packed int32 (out, ceil(in*B/32)) packed along the inputs; weight_scale (out, in/g); weight_zero_point
+packed along the outputs, (ceil(out*B/32), in/g), only when asymmetric; weight_shape. Its integers are signed
+and its packer adds 2^(B-1), so what lies in the words is the unsigned code.
 """
 
 from collections.abc import Mapping
@@ -29,11 +29,13 @@ class CompressedTensors(CheckpointFormat):
     suffixes = ("weight_packed", "weight_scale", "weight_zero_point", "weight_shape")
 
     def refusal(self, slot: Slot, scheme: QuantScheme) -> str | None:
+        """Why this format cannot express a layer, or None."""
         if slot.transposed:
-            return "is a transposed Conv1D layer, which its loader does not know; use gptq, auto_round or dequantized"
+            return "is a transposed Conv1D layer, unknown to its loader; use gptq, auto_round or dequantized"
         return stored_scale_refusal(slot, scheme)
 
     def pack(self, layer: QuantizedLinear) -> dict[str, Tensor]:
+        """The packed tensors of one layer."""
         bits = layer.scheme.bits
         packed = {
             "weight_packed": pack_bits(layer.codes, bits),
@@ -47,6 +49,7 @@ class CompressedTensors(CheckpointFormat):
     def unpack(
         self, tensors: Mapping[str, Tensor], scheme: QuantScheme, config: Mapping[str, Any]
     ) -> QuantizedLinear:
+        """The inverse of `pack`."""
         rows, columns = (int(size) for size in tensors["weight_shape"])
         scale = tensors["weight_scale"]
         zero = torch.full(scale.shape, scheme.middle, dtype=torch.uint8)
@@ -57,6 +60,7 @@ class CompressedTensors(CheckpointFormat):
         )
 
     def quantization_config(self, quantized: "QuantizedModel") -> dict[str, Any]:
+        """The entry of config.json."""
         by_scheme: dict[QuantScheme, list[str]] = {}
         for name, layer in quantized.layers.items():
             by_scheme.setdefault(layer.scheme, []).append(name)
@@ -89,6 +93,7 @@ class CompressedTensors(CheckpointFormat):
         }
 
     def scheme_of(self, layer: str, config: Mapping[str, Any]) -> QuantScheme:
+        """A layer's scheme, from the entry of config.json."""
         for group in config["config_groups"].values():
             if layer in group["targets"] or "Linear" in group["targets"]:
                 weights = group["weights"]

@@ -1,7 +1,8 @@
 """GGUF: llama.cpp and everything built on it, for Llama-like models with a byte-level BPE tokenizer.
 
-The block formats of 32 weights are exactly our schemes: Q4_0 is w4g32 symmetric (scale, may be negative), Q8_0 is w8g32
-symmetric, Q4_1 is w4g32 asymmetric with the minimum -s*z stored as float16 in place of the integer zero point (the one
+The block formats of 32 weights are exactly our schemes: Q4_0 is w4g32 symmetric (scale, may be negative),
+Q8_0 is w8g32 symmetric, Q4_1 is w4g32 asymmetric with the minimum -s*z stored as float16 in place of the
+integer zero point (the one
 place where a rounding is added: 2^-11 of the minimum). Other matrices are written as F16, vectors as F32.
 """
 
@@ -110,7 +111,7 @@ def rope_base(config: Any) -> float:
             f"GGUF is written here without rotary scaling, and this model has {rope['rope_type']!r}",
             "use compressed-tensors, or save dequantized and convert with llama.cpp",
         )
-    return float(rope.get("rope_theta") or getattr(config, "rope_theta", 10000.0))
+    return float(rope.get("rope_theta") or getattr(config, "rope_theta", None) or 10000.0)
 
 
 def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, vocabulary: int) -> None:
@@ -157,7 +158,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, vocabulary: int) -> N
 
 
 def pre_tokenizer_name(description: dict[str, Any]) -> str | None:
-    """llama.cpp's name of how the text is split before BPE, or None when it is not one of those known here."""
+    """llama.cpp's name of how text is split before BPE, or None when it is not known here."""
     pre = description.get("pre_tokenizer") or {}
     parts = pre.get("pretokenizers", [pre]) if pre else []
     kinds = [part.get("type") for part in parts]
@@ -195,7 +196,7 @@ def add_tensors(writer: gguf.GGUFWriter, quantized: "QuantizedModel", architectu
 
 
 def row_order(name: str, rows: int, config: Any) -> Tensor | None:
-    """Rows of a query or key projection in the order of interleaved rotary pairs; None for other parameters."""
+    """Rows of a query or key projection in the order of interleaved rotary pairs, else None."""
     if ".q_proj." in name:
         heads = config.num_attention_heads
     elif ".k_proj." in name:

@@ -1,8 +1,9 @@
 """The GPTQ layout, under three names: `gptq`, `gptq_v2`, and `auto_round`.
 
-qweight int32 (in*B/32, out) packed along the inputs; scales float16 (in/g, out); qzeros int32 (in/g, out*B/32);
-g_idx int32 (in,). `gptq` (v1) stores z - 1, which wraps around for z = 0 and is misread by some loaders; `gptq_v2`
-stores z. auto-round's own format uses the same tensors: z - 1 when symmetric, z when asymmetric.
+qweight int32 (in*B/32, out) packed along the inputs; scales float16 (in/g, out); qzeros int32 (in/g,
+out*B/32); g_idx int32 (in,). `gptq` (v1) stores z - 1, which wraps around for z = 0 and is misread by some
+loaders; `gptq_v2` stores z. auto-round's own format uses the same tensors: z - 1 when symmetric, z when
+asymmetric.
 """
 
 import re
@@ -33,6 +34,7 @@ class Gptq(CheckpointFormat):
         self.name: str = flavor
 
     def refusal(self, slot: Slot, scheme: QuantScheme) -> str | None:
+        """Why this format cannot express a layer, or None."""
         if scheme.bits not in BITS:
             return f"would have {scheme.bits} bits; this format has {BITS}"
         if scheme.scale_dtype != "float16":
@@ -47,6 +49,7 @@ class Gptq(CheckpointFormat):
         return 1 if self.name == "gptq" or (self.name == "auto_round" and sym) else 0
 
     def pack(self, layer: QuantizedLinear) -> dict[str, Tensor]:
+        """The packed tensors of one layer."""
         scheme = layer.scheme
         stored = layer.zero.to(torch.int64) - self.offset(scheme.sym) & scheme.levels
         columns = layer.codes.shape[1]
@@ -60,6 +63,7 @@ class Gptq(CheckpointFormat):
     def unpack(
         self, tensors: Mapping[str, Tensor], scheme: QuantScheme, config: Mapping[str, Any]
     ) -> QuantizedLinear:
+        """The inverse of `pack`."""
         words, outputs = tensors["qweight"].shape
         columns = words * 32 // scheme.bits
         offset = self.offset(scheme.sym)
@@ -72,6 +76,7 @@ class Gptq(CheckpointFormat):
         )
 
     def quantization_config(self, quantized: "QuantizedModel") -> dict[str, Any]:
+        """The entry of config.json."""
         usual = most_common_scheme(quantized)
         others = {name: x.scheme for name, x in quantized.layers.items() if x.scheme != usual}
         shared = {"bits": usual.bits, "group_size": usual.group_size, "sym": usual.sym}
@@ -91,7 +96,7 @@ class Gptq(CheckpointFormat):
                     **{name: {"bits": 16, "data_type": "float"} for name in quantized.skipped},
                 },
             }
-        rules = {f"-:^{re.escape(name)}$": {} for name in quantized.skipped}
+        rules: dict[str, dict[str, Any]] = {f"-:^{re.escape(name)}$": {} for name in quantized.skipped}
         rules |= {
             f"+:^{re.escape(name)}$": {"bits": x.bits, "group_size": x.group_size, "sym": x.sym}
             for name, x in others.items()
@@ -107,6 +112,7 @@ class Gptq(CheckpointFormat):
         }
 
     def scheme_of(self, layer: str, config: Mapping[str, Any]) -> QuantScheme:
+        """A layer's scheme, from the entry of config.json."""
         values = dict(config)
         values |= config.get("extra_config", {}).get(layer, {})
         for rule, change in (config.get("dynamic") or {}).items():

@@ -1,7 +1,8 @@
 """Codes into 32-bit words and back: one dense bit stream, least significant bits first.
 
-Value i of a row occupies the bits i*B ... i*B + B - 1 of the row's stream, across word boundaries where B does not
-divide 32. The formats differ only in which axis they pack, in which order, and in what they do with zero points.
+Value i of a row occupies the bits i*B ... i*B + B - 1 of the row's stream, across word boundaries where B
+does not divide 32. The formats differ only in which axis they pack, in which order, and in what they do with
+zero points.
 """
 
 import torch
