@@ -66,7 +66,8 @@ def _statsforecast(name: str, windows: Windows) -> Predictor:
         season = 1
 
     def forecast(series: NDArray[np.float64]) -> NDArray[np.float64]:
-        usable = season if len(series) > 2 * season else 1
+        periods = 1 if name == "seasonal-naive" else 2
+        usable = season if len(series) >= periods * season else 1
         kind: Any = {"seasonal-naive": "SeasonalNaive", "auto-arima": "AutoARIMA", "auto-ets": "AutoETS"}[
             name
         ]
