@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from etude.errors import EtudeError
 from etude.methods.counting_stars.accounting import encode
@@ -61,9 +62,25 @@ def test_chinese_contexts_miss_the_length_by_a_few_tokens_at_most_and_say_so(chi
     grid = StarGrid((1000, 2000), 8, (0, 1, 2), lang="zh", task="reason")
     for cell in build_cells(grid, chinese, tokenizer):
         context = rebuild(cell, chinese).context
-        assert len(encode(tokenizer, context)[0]) == cell.length_tokens
+        ids, ends = encode(tokenizer, context)
+        assert len(ids) == cell.length_tokens
         assert 0 <= cell.length - cell.length_tokens <= 3
-        assert [star.count for star in find_stars(context)] == cell.counts
+        found = find_stars(context)
+        assert [star.count for star in found] == cell.counts
+        for star, position in zip(found, cell.positions, strict=True):
+            assert ends[position - 1] <= star.start < ends[position]
+
+
+def test_long_sentences_of_a_tokenizer_that_counts_bytes_are_placed_exactly(chinese):
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bytewise = Tokenizer(models.BPE(vocab={sign: i for i, sign in enumerate(alphabet)}, merges=[]))
+    bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    [cell] = build_cells(StarGrid((6000,), 8, lang="zh", task="reason"), chinese, bytewise)
+    context = rebuild(cell, chinese).context
+    assert len(context.encode()) == cell.length_tokens
+    assert min(cell.widths) > 100
+    for star, position in zip(find_stars(context), cell.positions, strict=True):
+        assert len(context[: star.start].encode()) == position
 
 
 def test_relative_stars_end_at_equal_steps_and_the_last_one_ends_the_context(english, tokenizer):

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 WINDOW = 16
 """Tokens encoded again on each side of a join, at first; it doubles until the tokenizations agree."""
 AGREE = 4
-KEPT = 64
-"""Tokens of the end of the text that are kept at hand."""
+KEPT = 256
+"""Tokens of the end of the text that are kept at hand; more than any star sentence has."""
 
 
 def encode(tokenizer: Any, text: str) -> tuple[list[int], list[int]]:
@@ -49,7 +49,7 @@ class TokenizedHaystack:
 
     Attributes:
         ids: Token ids, (n,).
-        bounds: Character at which token t begins, (n + 1,); `bounds[n]` is the length of the text.
+        bounds: Character at which token t begins, (n + 1,); `bounds[n]` is where the last one ends.
         clean: Tokens t between which and their predecessor the text can be cut: not inside a character, (m,).
     """
 
@@ -70,7 +70,7 @@ class TokenizedHaystack:
     def paragraphs(self) -> NDArray[np.int64]:
         """The clean cuts that open a paragraph, ascending, (p,); the beginning of the text is the first."""
         opened = np.array([0, *(match.end() for match in re.finditer(r"\n\n+", self.text))], dtype=np.int64)
-        tokens = np.searchsorted(self.bounds, opened)
+        tokens = np.minimum(np.searchsorted(self.bounds, opened), len(self))
         exact = tokens[self.bounds[tokens] == opened]
         return np.unique(exact[self.clean[np.searchsorted(self.clean, exact)] == exact])
 

@@ -94,6 +94,6 @@ def choose_offset(haystack: TokenizedHaystack, needed: int, seed: int) -> int:
 def sentence_cuts(haystack: TokenizedHaystack) -> NDArray[np.int64]:
     """Tokens that open a sentence or a paragraph: the clean cuts right after a sentence's end, ascending."""
     ends = np.array([match.end() for match in _SENTENCE_END.finditer(haystack.text)], dtype=np.int64)
-    tokens = np.searchsorted(haystack.bounds, ends)
-    exact = tokens[haystack.bounds[np.minimum(tokens, len(haystack))] == ends]
+    tokens = np.minimum(np.searchsorted(haystack.bounds, ends), len(haystack))
+    exact = tokens[haystack.bounds[tokens] == ends]
     return np.unique(exact[haystack.clean[np.searchsorted(haystack.clean, exact)] == exact])
