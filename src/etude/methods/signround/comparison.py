@@ -3,6 +3,7 @@
 import copy
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -150,9 +151,7 @@ def compare(
             for method in get_args(Method):
                 if method in named:
                     name = scheme.name
-                    rows += run.step(
-                        f"{name} {method}", lambda name=name, method=method: measure(name, method)
-                    )
+                    rows += run.step(f"{name} {method}", partial(measure, name, method))
                     console().print(f"{name} {method}: KL {rows[-1]['kl_ref_q']:.4g} on {rows[-1]['source']}")
         result = ComparisonResult(model, rows)
         run.complete(asdict(result))
