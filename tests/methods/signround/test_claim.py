@@ -1,4 +1,4 @@
-"""The claim is well formed, says what data it needs, and measures every document; the demo keeps its promise."""
+"""The claim is well formed, says what data it needs, measures every document; the demo keeps its promise."""
 
 import dataclasses
 

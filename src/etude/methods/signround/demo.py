@@ -18,7 +18,7 @@ from etude.render.plots import new_figure
 PROMPT = "A tuple is an ordered collection of values. Unlike a list, a tuple"
 SCHEME = "w2g64a"
 BLOCKS = 2
-CONFIG = RoundingConfig(steps=25, batch_size=4, seqlen=128, nsamples=16)
+CONFIG = RoundingConfig(steps=20, batch_size=4, seqlen=96, nsamples=16)
 NAMES: dict[Method, str] = {"rtn": "rounded to nearest", "signround": "SignRound"}
 
 
@@ -33,7 +33,7 @@ def demo(out: Path) -> Demo:
         end=lm.tokenizer.eos_token_id,
         seed=0,
     ).samples
-    reference = Reference(lm.model, lm.tokenizer, evaluation_texts(None, 3), 96)
+    reference = Reference(lm.model, lm.tokenizer, evaluation_texts(None, 3), 64)
     rows = [("SmolLM2, dequantized Q4_1", complete(lm.model, lm.tokenizer), None, None)]
     errors: dict[str, list[float]] = {}
     for method, name in NAMES.items():
@@ -74,11 +74,11 @@ def demo(out: Path) -> Demo:
 
 
 def complete(model: Any, tokenizer: Any) -> str:
-    """The prompt's greedy continuation, 20 tokens."""
+    """The prompt's greedy continuation, 16 tokens."""
     ids = torch.tensor([tokenizer(PROMPT)["input_ids"]])
     with torch.no_grad():
         text = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=20, do_sample=False, pad_token_id=0
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, do_sample=False, pad_token_id=0
         )
     return str(tokenizer.decode(text[0, ids.shape[1] :], skip_special_tokens=True)).strip()
 
