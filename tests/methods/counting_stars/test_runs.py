@@ -250,8 +250,9 @@ SERVER = """
 import sys, time, xllamacpp
 parameters = xllamacpp.CommonParams()
 parameters.model.path, parameters.n_ctx, parameters.n_parallel = sys.argv[1], 4096, 1
-parameters.verbosity, parameters.warmup = 0, False
-print(xllamacpp.Server(parameters).listening_address, flush=True)
+parameters.port, parameters.verbosity, parameters.warmup = 0, 0, False
+server = xllamacpp.Server(parameters)
+print(server.listening_address, flush=True)
 time.sleep(600)
 """
 
