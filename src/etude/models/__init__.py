@@ -12,7 +12,7 @@ from etude.models.chat import ChatModel, Conversation, Message, Reply, image_par
 from etude.models.encoder import Encoder, load_encoder
 from etude.models.engines import chat_model
 from etude.models.local_lm import CausalLM, load_causal_lm, load_tokenizer
-from etude.models.names import model_directory, model_revision
+from etude.models.names import model_directory, model_origin, model_revision
 from etude.models.responses import ResponseStore, StoredChat
 from etude.models.scripted import register_scripted
 
@@ -31,6 +31,7 @@ __all__ = [
     "load_encoder",
     "load_tokenizer",
     "model_directory",
+    "model_origin",
     "model_revision",
     "register_scripted",
     "text_part",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from etude.data.store import cache_root, locked
 from etude.errors import EtudeError
-from etude.models.embedded import EMBEDDED, prepare
+from etude.models.embedded import EMBEDDED, prepare, prepared
 from etude.models.gguf import CONVERSION, convert_gguf
 from etude.models.hub import hub_snapshot
 from etude.runs import content_hash, file_hash, read_json, write_json
@@ -44,6 +44,25 @@ def model_directory(name: str) -> Path:
     if _looks_like_hub_id(name):
         return hub_snapshot(name)
     raise EtudeError(f"no model {name!r}: no embedded name, no directory, no hub id", _suggestion(name))
+
+
+def model_origin(name: str) -> dict[str, str]:
+    """What a measurement must say about the model it used: name, content, where it came from, its precision.
+
+    Args:
+        name: As for `model_directory`.
+
+    Returns:
+        `name`, `revision` (see `model_revision`), `source` and `precision`, as JSON for a claim's config.
+    """
+    directory = model_directory(name)
+    found = prepared(name) if name in EMBEDDED else None
+    return {
+        "name": name,
+        "revision": model_revision(directory),
+        "source": found.source if found else "the user's own",
+        "precision": found.precision if found else "as given",
+    }
 
 
 def model_revision(directory: Path) -> str:

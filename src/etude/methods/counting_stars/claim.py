@@ -25,6 +25,7 @@ from etude.methods.counting_stars.haystacks import Haystack, load_haystack
 from etude.methods.counting_stars.official import OFFICIAL_LENGTHS
 from etude.methods.counting_stars.recall import StarRecall, recall_stars
 from etude.methods.counting_stars.validity import ask_directly, build_settings, verify_instruments
+from etude.models import model_origin
 
 if TYPE_CHECKING:
     from etude.evidence import Evidence
@@ -69,6 +70,7 @@ def claim(
     chosen, name = seeds or setting.seeds, model or "smollm2"
     first = chosen[:INSTRUMENT_SEEDS]
     haystack = _haystack(data)
+    origin = model_origin(name)
     measure = _recall(name, setting, haystack)
     arms = [
         Arm("instruments", lambda seed: _instruments(first, name), {"tokenizer": name}, seeded=False),
@@ -108,10 +110,12 @@ def claim(
             "stars": setting.stars,
             "lengths": list(setting.lengths),
             "haystack": haystack.sha256,
+            "model": origin,
             "instrument_seeds": list(first),
         },
         columns=("path",),
         notes=(
+            f"{name} is {origin['precision']} ({origin['source']}).",
             "Instruments answer through all of Inspect (task, provider, scorer, log) if it is installed, "
             "else through the rebuilt prompts.",
             "both-reader gets 0.25 by the published rule, which cuts the list at M items, and 0.5 by ours.",

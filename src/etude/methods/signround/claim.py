@@ -30,7 +30,7 @@ from etude.methods.signround.evaluation import Reference, summarize
 from etude.methods.signround.quantizer import mean_loss
 from etude.methods.signround.schemes import QuantScheme
 from etude.methods.signround.tuner import RoundingConfig
-from etude.models import load_causal_lm
+from etude.models import load_causal_lm, model_origin
 from etude.runs import atomic_path, content_hash, file_hash
 from etude.training import fit
 
@@ -243,12 +243,13 @@ def claim(
         )
     other = model or "smollm2"
     label = other.rstrip("/").rsplit("/", 1)[-1]
+    origin = model_origin(other)
     if scale == "paper":
         contests = [
             Contest(label, other, data, (4, 3, 2), 128, RoundingConfig(nsamples=512), None, 100, 2048),
         ]
     else:
-        small = RoundingConfig(steps=100, batch_size=4, seqlen=128, nsamples=64)
+        small = RoundingConfig(steps=200, batch_size=4, seqlen=128, nsamples=64)
         subset = RoundingConfig(steps=50, batch_size=4, seqlen=128, nsamples=32)
         contests = [
             Contest("small", "small", data, (4, 3, 2), 32, small, None, 20, 256),
@@ -264,7 +265,11 @@ def claim(
         parts=[part for contest in contests for part in contest.parts()],
         metrics={contest.metric: "lower" for contest in contests},
         seeds=seeds if seeds is not None else (0, 1, 2),
-        config={"scale": scale, "data": {name: file_hash(data / name) for name in files}},
+        config={
+            "scale": scale,
+            "data": {name: file_hash(data / name) for name in files},
+            "model": origin,
+        },
         columns=(
             "KL in",
             "KL out",
@@ -279,9 +284,9 @@ def claim(
         notes=(
             "in: the domain of the calibration text (source 'handbook'); out: all other sources.",
             *(
-                "The reference of smollm2 is the dequantized Q4_1 file, not the original bfloat16 model."
+                f"The reference of {contest.label} is {origin['precision']} ({origin['source']})."
                 for contest in contests
-                if contest.model == "smollm2"
+                if contest.model == other
             ),
             *(
                 f"{contest.label}: only the first {contest.first_blocks} blocks are quantized."

@@ -30,6 +30,7 @@ from etude.methods.stg_llm.panel import SensorPanel
 from etude.methods.stg_llm.panel_reader import read_panel
 from etude.methods.stg_llm.training import Training, fit_windows, prepare
 from etude.methods.stg_llm.windows import evenly_spaced
+from etude.models import model_origin
 from etude.render import Block, TableBlock
 from etude.runs import file_hash
 
@@ -190,6 +191,7 @@ def claim_on(
         scale: Its name in the record.
     """
     folder = _require(data, tasks)
+    origin = model_origin(model)
     arms = [_baseline_arm(name, tasks, budget, folder) for name in BASELINES]
     arms += [_trained_arm(backbone, tasks, budget, folder, model) for backbone in (*CONTROLS, "pretrained")]
     parts = []
@@ -219,13 +221,14 @@ def claim_on(
         seeds=seeds,
         config={
             "scale": scale,
-            "model": model,
+            "model": origin,
             "budget": asdict(budget),
             "tasks": [asdict(task) | {"sha256": file_hash(folder / task.file)} for task in tasks],
         },
         clusters=lambda unit: unit.rpartition(" | ")[0],
         columns=("trained",),
         notes=(
+            f"{model} is {origin['precision']} ({origin['source']}).",
             "Arms share test windows, steps, batch and rate; weights are selected on validation windows.",
             "Windows overlap, so whole blocks of time are resampled (2 hours, a month, 30 steps).",
             "`attention` is as wide as fits the trained size of the language-model arms.",
