@@ -42,7 +42,7 @@ class Scale:
 
 
 SCALES = {
-    "laptop": Scale(4, (256, 512, 1024), tuple(range(10))),
+    "laptop": Scale(4, (256, 512, 1024, 2048), tuple(range(10))),
     "paper": Scale(32, OFFICIAL_LENGTHS, tuple(range(5))),
 }
 INSTRUMENT_SEEDS = 5
@@ -58,7 +58,7 @@ def claim(
     """The claim of counting-stars.
 
     Args:
-        scale: `laptop`: 4 stars in up to 1k tokens. `paper`: 32 stars in 32 lengths up to 128k.
+        scale: `laptop`: 4 stars in up to 2k tokens. `paper`: 32 stars in 32 lengths up to 128k.
         data: A folder with `haystack_en_inaugural.txt` for the illustration; the embedded excerpt by default.
         seeds: Seeds of the illustration; the instruments use the first five.
         model: Local language model of the illustration; `smollm2` by default.
