@@ -14,7 +14,7 @@ from typing import Any
 
 from etude.catalogue import CARDS, Card
 from etude.evidence import Evidence
-from etude.evidence.blocks import arms_table, extra_tables, findings_table
+from etude.evidence.blocks import arms_table, extra_tables, facts_tables, findings_table
 from etude.render import TableBlock
 from etude.render.terminal import cell, is_numeric
 
@@ -60,11 +60,8 @@ def claim_section(card: Card) -> str:
     command = f"`etude claim {card.name} --data DIR`"
     lines = [f"Recorded {p['date']} by {command}, seeds {seeds}, {p['seconds']} s of measuring.", ""]
     lines += [f"- **{part.name}: {part.verdict}.** {part.statement}" for part in evidence.parts]
-    tables = [
-        arms_table(evidence),
-        *(findings_table(part) for part in evidence.parts),
-        *extra_tables(evidence),
-    ]
+    findings = [findings_table(part) for part in evidence.parts]
+    tables = [arms_table(evidence), *findings, *facts_tables(evidence), *extra_tables(evidence)]
     lines += ["", *(f"{markdown(table)}\n" for table in tables)]
     lines += [f"- {note}" for note in evidence.notes]
     return "\n".join(lines).strip()

@@ -12,10 +12,11 @@ _ARROW = {"lower": "↓", "higher": "↑"}
 
 
 def evidence_blocks(evidence: Evidence) -> list[Block]:
-    """What a terminal shows: verdicts first, then arms, findings, extra tables, notes."""
-    blocks: list[Block] = [Text(evidence.statement), verdict_table(evidence), arms_table(evidence)]
-    blocks += [findings_table(part) for part in evidence.parts]
+    """What a terminal shows: arms, facts, findings, and last, where the eye is, verdicts and notes."""
+    blocks: list[Block] = [Text(evidence.statement), arms_table(evidence), *facts_tables(evidence)]
     blocks += extra_tables(evidence)
+    blocks += [findings_table(part) for part in evidence.parts]
+    blocks.append(verdict_table(evidence))
     blocks += [Text(f"Note: {note}") for note in evidence.notes]
     return blocks
 
@@ -24,7 +25,12 @@ def evidence_sections(evidence: Evidence, figures: Sequence[Block] = ()) -> list
     """What a page shows, part by part, with plots and provenance."""
     head = Section(
         evidence.name,
-        [Text(evidence.statement), *(Text(note) for note in evidence.notes), arms_table(evidence)],
+        [
+            Text(evidence.statement),
+            *(Text(note) for note in evidence.notes),
+            arms_table(evidence),
+            *facts_tables(evidence),
+        ],
     )
     parts = [
         Section(
@@ -54,14 +60,22 @@ def arms_table(evidence: Evidence) -> TableBlock:
         for metric in metrics:
             row.append(arm.mean(metric))
             row.append(arm.spread(metric))
-        row += [arm.fact(column) for column in evidence.columns]
         row.append(", ".join(f"seed {s}: {e}" for s, e in arm.errors.items()) or len(arm.measurements))
         rows.append(row)
     header = ["arm"]
     for metric in metrics:
-        header += [f"{metric} {_ARROW[evidence.metrics[metric]]}", "sd over seeds"]
-    header += [*evidence.columns, "runs"]
-    return TableBlock(header, rows, f"Arms; seeds {', '.join(map(str, evidence.seeds))}")
+        header += [f"{metric} {_ARROW[evidence.metrics[metric]]}", "± seeds"]
+    header.append("runs")
+    seeds = ", ".join(map(str, evidence.seeds))
+    return TableBlock(header, rows, f"Arms, mean over units and standard deviation over seeds {seeds}")
+
+
+def facts_tables(evidence: Evidence) -> list[TableBlock]:
+    """What else the arms recorded: the claim's columns, if it has any."""
+    if not evidence.columns:
+        return []
+    rows = [[arm.name, *(arm.fact(column) for column in evidence.columns)] for arm in evidence.arms]
+    return [TableBlock(("arm", *evidence.columns), rows, "Facts of each arm, mean over seeds")]
 
 
 def findings_table(part: PartFinding) -> TableBlock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+_FILE_WIDTH = 120  # columns when output goes to a file or a pipe
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -21,7 +23,10 @@ def console(stderr: bool = True) -> Console:
     """The shared console: stderr for progress and notices (default), stdout for results."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    drawn = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    if not drawn.is_terminal and "COLUMNS" not in os.environ:
+        drawn.width = _FILE_WIDTH
+    return drawn
 
 
 def plain(text: str) -> str:
@@ -65,7 +70,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     )
     for index, name in enumerate(columns):
         numeric = is_numeric([row[index] for row in rows])
-        drawn.add_column(RichText(name), justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(
+            RichText(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
+        )
     for row in rows:
         drawn.add_row(*(RichText(plain(cell(value))) for value in row))
     return drawn
