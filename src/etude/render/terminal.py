@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+_LEAST_TEXT = 16  # characters of a text column that are kept on one line
 _FILE_WIDTH = 120  # columns when output goes to a file or a pipe
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -70,8 +71,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     )
     for index, name in enumerate(columns):
         numeric = is_numeric([row[index] for row in rows])
+        longest = max((len(cell(row[index])) for row in rows), default=0)
         drawn.add_column(
-            RichText(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold"
+            RichText(name),
+            justify="right" if numeric else "left",
+            min_width=longest if numeric else min(longest, _LEAST_TEXT),
+            overflow="fold",
         )
     for row in rows:
         drawn.add_row(*(RichText(plain(cell(value))) for value in row))
