@@ -36,6 +36,9 @@ def figure_style() -> Any:
 def new_figure(width: float = 5.6, height: float = 3.4, **subplots: Any) -> tuple[Any, Any]:
     """A figure and its axes in the shared style, without a window or global state.
 
+    Text is never read as TeX (a dollar sign in data is a dollar sign), so a logarithmic axis needs plain tick
+    labels: `axes.xaxis.set_major_formatter("{x:g}")`.
+
     Args:
         width: In inches.
         height: In inches.

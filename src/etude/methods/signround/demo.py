@@ -90,7 +90,6 @@ def error_plot(errors: dict[str, list[float]]) -> Any:
     for index, (name, values) in enumerate(errors.items()):
         axes.bar([x + index * width for x in range(len(values))], values, width, label=name)
     axes.set_xticks([x + 0.4 - width / 2 for x in range(BLOCKS)], [f"block {x + 1}" for x in range(BLOCKS)])
-    axes.set_yscale("log")
     axes.set_ylabel("mean squared error")
     axes.legend()
     return figure
