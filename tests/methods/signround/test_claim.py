@@ -10,6 +10,7 @@ from etude.methods.signround import claim as module
 from etude.methods.signround.claim import METHODS, claim, ratio_growth
 from etude.methods.signround.demo import demo
 from etude.methods.signround.tuner import RoundingConfig
+from etude.models import model_origin
 
 
 def test_without_its_data_the_claim_says_which_data(tmp_path):
@@ -18,7 +19,7 @@ def test_without_its_data_the_claim_says_which_data(tmp_path):
             claim(data=data)
 
 
-def test_every_method_is_an_arm_at_every_width_and_parts_are_kept_apart(shared_data):
+def test_every_method_is_an_arm_at_every_width_and_parts_are_kept_apart(shared_data, model_folder):
     built = claim(data=shared_data("signround"))
     names = {arm.name for arm in built.arms}
     assert {f"small w{bits} {method}" for bits in (4, 3, 2) for method in METHODS} <= names
@@ -30,8 +31,8 @@ def test_every_method_is_an_arm_at_every_width_and_parts_are_kept_apart(shared_d
         "smollm2: RTN",
         "smollm2: GPTQ, AWQ",
     ]
-    assert any("dequantized Q4_1" in note for note in built.notes)
-    paper = claim(scale="paper", data=shared_data("signround"), model="some/model")
+    assert any(model_origin("smollm2")["precision"] in note for note in built.notes)
+    paper = claim(scale="paper", data=shared_data("signround"), model=model_folder)
     assert {arm.config["contest"]["group_size"] for arm in paper.arms} == {128}
 
 
