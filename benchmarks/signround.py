@@ -28,6 +28,7 @@ from transformers import AutoModelForCausalLM
 from etude.errors import EtudeError
 from etude.methods.signround.calibration import make_samples, read_calibration
 from etude.models import load_causal_lm
+from etude.render import console
 from etude.runs import write_json
 
 WORKER = Path(__file__).with_name("_signround_worker.py")
@@ -49,7 +50,7 @@ def main(
     """Run the comparison on the first blocks of SmolLM2.
 
     Args:
-        quick: 20 steps and two repetitions.
+        quick: One block, 20 steps of 128-token samples, three repetitions; only ours, the peer, the floor.
         blocks: Blocks of SmolLM2 to quantize.
         steps: SignSGD steps per block, the same for both sides, as all that follows.
         batch_size: Samples per step.
@@ -67,7 +68,7 @@ def main(
             f"make one as described at the top of {Path(__file__).name} and set the variable to its python",
         )
     if quick:
-        steps, repetitions = 20, 2
+        blocks, steps, seqlen, repetitions = 1, 20, 128, 3
     with TemporaryDirectory() as folder:
         work = Path(folder)
         prepare(work, blocks, seqlen, nsamples)
@@ -92,18 +93,27 @@ def main(
             "auto-round, torch.compile": ("peer", peer, {"compile": True}),
             "floor": ("floor", sys.executable, {}),
         }
+        if quick:
+            sides = {name: sides[name] for name in ("ours", "auto-round", "floor")}
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
         for _ in range(repetitions):
             for name, (who, python, changes) in sides.items():
+                console().print(f"signround benchmark: {name}")
                 runs[name].append(measure(work, who, python, {**job, **changes}))
     medians = {name: statistics.median(run["cpu"] for run in many) for name, many in runs.items()}
     return {
         "work": f"{blocks} blocks of SmolLM2, w{bits}g{group_size}a, {steps} steps of "
         f"{batch_size} x {seqlen} tokens, {nsamples} samples, float32, {threads} threads",
         "cpu_ratio": medians["auto-round"] / medians["ours"],
-        "cpu_ratio_compiled_peer": medians["auto-round, torch.compile"] / medians["ours"],
-        "cpu_ratio_bfloat16": medians["auto-round, bfloat16"] / medians["ours, bfloat16"],
-        "cpu_ratio_float32_gradient": medians["auto-round"] / medians["ours, float32 weight gradient"],
+        "other_cpu_ratios": {
+            f"{peer_side} / {our_side}": medians[peer_side] / medians[our_side]
+            for peer_side, our_side in (
+                ("auto-round, torch.compile", "ours"),
+                ("auto-round, bfloat16", "ours, bfloat16"),
+                ("auto-round", "ours, float32 weight gradient"),
+            )
+            if peer_side in medians and our_side in medians
+        },
         "over_floor": medians["ours"] / medians["floor"],
         "loss_ratio": statistics.median(r["loss"] for r in runs["ours"])
         / statistics.median(r["loss"] for r in runs["auto-round"]),
