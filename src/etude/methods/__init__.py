@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def lazy(
@@ -28,3 +34,33 @@ def lazy(
         return value
 
     return get, lambda: sorted(exports), sorted(exports)
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """A public verb: from Python, paths may be given as text, as they are on the command line.
+
+    Args:
+        function: A verb; texts given for its parameters annotated `Path`, `Path | None` or
+            `tuple[Path, ...]` become paths.
+    """
+
+    @functools.cache
+    def signature() -> inspect.Signature:  # at the first call, when all it names is imported
+        return inspect.signature(function, eval_str=True)
+
+    def as_path(value: Any) -> Any:
+        return Path(value) if isinstance(value, str) else value
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature().bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            annotation = signature().parameters[name].annotation
+            if annotation in (Path, Path | None):
+                bound.arguments[name] = as_path(value)
+            elif annotation == tuple[Path, ...]:
+                values = (value,) if isinstance(value, str | Path) else value
+                bound.arguments[name] = tuple(as_path(one) for one in values)
+        return function(*bound.args, **bound.kwargs)
+
+    return call

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from etude.data import write_records
 from etude.errors import EtudeError
 from etude.evidence.claim import parse_seeds
+from etude.methods import verb
 from etude.methods.counting_stars.builder import build_cells
 from etude.methods.counting_stars.cells import Cell, Haystacks, read_cells, rebuild
 from etude.methods.counting_stars.grid import (
@@ -179,6 +180,7 @@ class CheckResult:
         return table(("instrument", "cells, rule", "expected", "measured", "passed"), rows)
 
 
+@verb
 def build(
     haystack: str = "en-inaugural",
     *,
@@ -266,6 +268,7 @@ def build(
     )
 
 
+@verb
 def run(
     cells: Path,
     *,
@@ -341,6 +344,7 @@ def run(
     )
 
 
+@verb
 def score(logs: tuple[Path, ...], *, rule: Rule = "official") -> ScoreResult:
     """Score the answers of one or more runs by the published rule or ours.
 
@@ -354,6 +358,7 @@ def score(logs: tuple[Path, ...], *, rule: Rule = "official") -> ScoreResult:
     return ScoreResult(rule, summarize(*_read(logs), rule=rule))
 
 
+@verb
 def report(logs: tuple[Path, ...], *, out: Path, rule: Rule = "official") -> ReportResult:
     """Write heat maps, depth curves and tables of one or more runs as a page, PNG and CSV.
 

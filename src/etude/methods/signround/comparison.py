@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.signround.blockwise import Method, quantize_model
 from etude.methods.signround.evaluation import Reference, evaluation_texts, summarize
 from etude.methods.signround.quantizer import (
@@ -54,6 +55,7 @@ class ComparisonResult:
         return table(columns, rows, title=self.model)
 
 
+@verb
 def compare(
     model: str,
     *,

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from etude.data import Document, read_documents
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.signround.blocks import output_layer
 from etude.methods.signround.calibration import encode
 from etude.methods.signround.exports import load_quantized
@@ -213,6 +214,7 @@ class EvaluationResult:
         return source_table(self.sources, f"{self.model} against {self.reference}")
 
 
+@verb
 def evaluate(
     model: Path,
     *,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from etude.methods import verb
 from etude.methods.signround.blocks import output_layer
 from etude.methods.signround.blockwise import embedding
 from etude.methods.signround.exports import load_quantized
@@ -46,6 +47,7 @@ class Inspection:
         return table(("", self.path), rows)
 
 
+@verb
 def inspect(path: Path) -> Inspection:
     """Show what a quantized checkpoint holds: bits per weight, size, layers left out and why.
 

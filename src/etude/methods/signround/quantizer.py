@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.signround.blocks import find_blocks
 from etude.methods.signround.blockwise import Method, embedding, make_plan, quantize_model
 from etude.methods.signround.calibration import Calibration, make_samples, read_calibration
@@ -70,6 +71,7 @@ class QuantizeResult:
         return Group(*parts)
 
 
+@verb
 def quantize(
     model: str,
     *,

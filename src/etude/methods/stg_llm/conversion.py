@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.stg_llm.panel import SensorPanel, frequency_name, time_name
 from etude.methods.stg_llm.panel_reader import read_panel
 from etude.render import table
@@ -51,6 +52,7 @@ class ConvertResult:
         return Group(table(["stg-llm convert", ""], rows), *self.notices)
 
 
+@verb
 def convert(
     source: Path,
     *,

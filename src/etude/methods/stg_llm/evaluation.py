@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.stg_llm.baselines import BASELINES, Predictor
 from etude.methods.stg_llm.forecaster import Settings
 from etude.methods.stg_llm.forecasting import predict
@@ -74,6 +75,7 @@ def _short(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
+@verb
 def evaluate(
     checkpoint: str,
     panel: Path,

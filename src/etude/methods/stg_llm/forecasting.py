@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.stg_llm.forecaster import STGForecaster
 from etude.methods.stg_llm.model_folder import load_network, read_folder
 from etude.methods.stg_llm.panel import SensorPanel, time_name
@@ -57,6 +58,7 @@ class ForecastResult:
         )
 
 
+@verb
 def forecast(
     checkpoint: Path,
     panel: Path,

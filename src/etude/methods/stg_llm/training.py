@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.stg_llm.backbones import Attention, Backbone
 from etude.methods.stg_llm.forecaster import Precision, Settings, STGForecaster, audit
 from etude.methods.stg_llm.graph import cuthill_mckee
@@ -101,6 +102,7 @@ class TrainResult:
         return Group(table(["stg-llm train", ""], rows), *self.notices)
 
 
+@verb
 def train(
     panel: Path,
     *,

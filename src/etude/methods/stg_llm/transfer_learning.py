@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from etude.errors import EtudeError
+from etude.methods import verb
 from etude.methods.stg_llm.evaluation import baseline_forecasts
 from etude.methods.stg_llm.forecasting import predict
 from etude.methods.stg_llm.metrics import scores
@@ -55,6 +56,7 @@ class TransferResult:
         )
 
 
+@verb
 def transfer(
     checkpoint: Path,
     panel: Path,
