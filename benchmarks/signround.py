@@ -37,14 +37,14 @@ WORKER = Path(__file__).with_name("_signround_worker.py")
 def main(
     *,
     quick: bool = False,
-    blocks: int = 2,
+    blocks: int = 1,
     steps: int = 50,
     batch_size: int = 8,
     seqlen: int = 256,
     nsamples: int = 64,
     bits: int = 2,
     group_size: int = 64,
-    repetitions: int = 5,
+    repetitions: int = 3,
     threads: int = 2,
 ) -> dict[str, Any]:
     """Run the comparison on the first blocks of SmolLM2.

@@ -6,6 +6,7 @@
 A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -51,13 +52,12 @@ def methods_table() -> str:
     )
 
 
-def claim_section(card: Card) -> str:
+def claim_section(recorded: dict[str, Any], options: str = "") -> str:
     """The recorded evidence of one claim: verdicts, arms, findings, extra tables, provenance."""
-    assert card.recorded is not None
-    evidence = Evidence.from_json(card.recorded)
+    evidence = Evidence.from_json(recorded)
     p = evidence.provenance
     seeds = ", ".join(map(str, evidence.seeds))
-    command = f"`etude claim {card.name} --data DIR`"
+    command = f"`etude claim {evidence.name}{options} --data DIR`"
     lines = [f"Recorded {p['date']} by {command}, seeds {seeds}, {p['seconds']} s of measuring.", ""]
     lines += [f"- **{part.name}: {part.verdict}.** {part.statement}" for part in evidence.parts]
     findings = [findings_table(part) for part in evidence.parts]
@@ -106,7 +106,12 @@ def pages() -> dict[Path, str]:
             if card.figures:
                 text = replace_part(text, "figures", figures_section(card), path)
             if card.recorded:
-                text = replace_part(text, "claim", claim_section(card), path)
+                text = replace_part(text, "claim", claim_section(card.recorded), path)
+            slow = ROOT / "docs" / "results" / "slow" / f"{card.name}.json"
+            if slow.exists():
+                text = replace_part(
+                    text, "claim, slow", claim_section(json.loads(slow.read_text()), " --scale slow"), path
+                )
             found[path] = text
     return found
 

@@ -9,7 +9,17 @@ evidence = run_claim(claim, Path("claims/example"))
 evidence.verdicts                     # {"main": "holds"}
 """
 
-from etude.evidence.claim import Arm, Check, Claim, Comparison, Contrast, Measurement, Part, parse_seeds
+from etude.evidence.claim import (
+    Arm,
+    Check,
+    Claim,
+    Comparison,
+    Contrast,
+    Measurement,
+    Part,
+    Scale,
+    parse_seeds,
+)
 from etude.evidence.evidence import Evidence, Finding, PartFinding
 from etude.evidence.runner import run_claim
 from etude.evidence.statistics import bootstrap_interval, holm, sign_flip_p_value
@@ -25,6 +35,7 @@ __all__ = [
     "Measurement",
     "Part",
     "PartFinding",
+    "Scale",
     "bootstrap_interval",
     "holm",
     "parse_seeds",

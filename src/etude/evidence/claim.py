@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from etude.render import Block
 
 Better: TypeAlias = Literal["lower", "higher"]
+Scale: TypeAlias = Literal["laptop", "slow", "paper"]
 Verdict: TypeAlias = Literal["holds", "fails", "not shown"]
 
 

@@ -6,13 +6,13 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from etude.catalogue import CARDS, Card, card, ready
 from etude.errors import EtudeError
-from etude.evidence import Evidence, parse_seeds, run_claim
+from etude.evidence import Evidence, Scale, parse_seeds, run_claim
 from etude.evidence.blocks import evidence_sections
 from etude.render import Section, TableBlock, Text, save_page, show
 from etude.runs import read_json
@@ -66,7 +66,7 @@ class ReportResult:
 def claim(
     *names: str,
     all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    scale: Literal["laptop", "paper"] = "laptop",
+    scale: Scale = "laptop",
     data: Path | None = None,
     seeds: str | None = None,
     model: str | None = None,
@@ -80,7 +80,7 @@ def claim(
     Args:
         names: Methods, e.g. `signround`.
         all_: Every ready method; `--data` then holds one folder per method.
-        scale: `laptop` runs in minutes on 2 cores; `paper` has the paper's own settings.
+        scale: `laptop` takes minutes on 2 cores, `slow` up to an hour; `paper` has the paper's own settings.
         data: Folder with the claim's data; `etude show NAME` says what it holds.
         seeds: Seeds, as `0-4` or `7,8,9`; the claim's own by default.
         model: Another model under test, where the claim has one.

@@ -1,6 +1,7 @@
 """The claim is well formed, says what data it needs, measures every document; the demo keeps its promise."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from etude.models import model_origin
 
 def test_without_its_data_the_claim_says_which_data(tmp_path):
     for data in (None, tmp_path):
-        with pytest.raises(EtudeError, match=r"calib_en\.jsonl and eval_en\.jsonl"):
+        with pytest.raises(EtudeError, match=r"one calib\*\.jsonl and one eval\*\.jsonl"):
             claim(data=data)
 
 
@@ -34,6 +35,16 @@ def test_every_method_is_an_arm_at_every_width_and_parts_are_kept_apart(shared_d
     assert any(model_origin("smollm2")["precision"] in note for note in built.notes)
     paper = claim(scale="paper", data=shared_data("signround"), model=model_folder)
     assert {arm.config["contest"]["group_size"] for arm in paper.arms} == {128}
+    slow = claim(scale="slow", data=shared_data("signround"))
+    assert {arm.config["contest"]["first_blocks"] for arm in slow.arms} == {None}
+    assert {arm.name for arm in slow.arms} == {f"smollm2 w{bits} {m}" for bits in (3, 2) for m in METHODS}
+
+
+def test_a_model_of_ones_own_takes_the_place_of_the_one_trained_here(shared_data, model_folder):
+    built = claim(data=shared_data("signround"), model=str(model_folder))
+    name = Path(model_folder).name
+    assert [part.name for part in built.parts][:3] == [f"{name}: RTN", f"{name}: gap", f"{name}: GPTQ, AWQ"]
+    assert {arm.config["contest"]["model"] for arm in built.arms} == {str(model_folder), "smollm2"}
 
 
 def test_the_growth_of_the_gap_is_the_difference_of_the_two_ratios():

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from etude.errors import EtudeError
-from etude.evidence import Arm, Check, Claim, Comparison, Measurement, Part
+from etude.evidence import Arm, Check, Claim, Comparison, Measurement, Part, Scale
 from etude.methods.counting_stars.builder import build_cells
 from etude.methods.counting_stars.grid import StarGrid
 from etude.methods.counting_stars.haystacks import Haystack, load_haystack
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Setting:
     """How large the illustration is: stars in each context, context lengths, seeds."""
 
     stars: int
@@ -42,15 +42,16 @@ class Scale:
 
 
 SCALES = {
-    "laptop": Scale(4, (256, 512, 1024, 2048), tuple(range(10))),
-    "paper": Scale(32, OFFICIAL_LENGTHS, tuple(range(5))),
+    "laptop": Setting(4, (256, 512, 1024, 2048), tuple(range(10))),
+    "slow": Setting(8, (512, 1024, 2048, 4096), tuple(range(10))),
+    "paper": Setting(32, OFFICIAL_LENGTHS, tuple(range(5))),
 }
 INSTRUMENT_SEEDS = 5
 
 
 def claim(
     *,
-    scale: Literal["laptop", "paper"] = "laptop",
+    scale: Scale = "laptop",
     data: Path | None = None,
     seeds: tuple[int, ...] | None = None,
     model: str | None = None,
@@ -58,7 +59,8 @@ def claim(
     """The claim of counting-stars.
 
     Args:
-        scale: `laptop`: 4 stars in up to 2k tokens. `paper`: 32 stars in 32 lengths up to 128k.
+        scale: `laptop`: 4 stars in up to 2k tokens. `slow`: 8 stars in up to 4k. `paper`: 32 stars in 32
+            lengths up to 128k.
         data: A folder with `haystack_en_inaugural.txt` for the illustration; the embedded excerpt by default.
         seeds: Seeds of the illustration; the instruments use the first five.
         model: Local language model of the illustration; `smollm2` by default.
@@ -163,7 +165,7 @@ def _instruments(seeds: tuple[int, ...], tokenizer_name: str) -> Measurement:
     )
 
 
-def _recall(model: str, setting: Scale, haystack: Haystack) -> Callable[[int], list[StarRecall]]:
+def _recall(model: str, setting: Setting, haystack: Haystack) -> Callable[[int], list[StarRecall]]:
     """Recall of one seed's cells; the model is loaded once, and each seed is read once for all arms."""
 
     @cache
@@ -198,11 +200,11 @@ def _wrong(found: list[StarRecall]) -> Measurement:
     return Measurement({"log-probability": {_unit(one): one.wrong for one in found}})
 
 
-def _chance(setting: Scale, found: list[StarRecall]) -> Measurement:
+def _chance(setting: Setting, found: list[StarRecall]) -> Measurement:
     return Measurement({"recall": {_unit(one): 1 / _highest(setting) for one in found}})
 
 
-def _highest(setting: Scale) -> int:
+def _highest(setting: Setting) -> int:
     return StarGrid(setting.lengths, setting.stars).number_range[1]
 
 

@@ -1,10 +1,10 @@
 """The paper's claim against its baselines: KL to the reference at W4, W3 and W2, per document, paired.
 
-Two models at laptop scale. `small` is a Llama of 0.8 million parameters trained here on the calibration text:
-its weights were never quantized, and all its blocks are tuned. `smollm2` is the embedded
-SmolLM2-135M-Instruct, first four blocks only; its reference is the dequantized Q4_1 file, not the original
-bfloat16 model. Nothing is tuned on the evaluation text; its two sources, in and out of the calibration
-domain, are reported apart.
+Two models at laptop scale. The primary one was never quantized before, and all its blocks are tuned: a
+model of your own, or `small`, a Llama of 0.8 million parameters trained here on the calibration text. The
+other is the embedded SmolLM2-135M-Instruct, first four blocks only; its reference is the dequantized Q4_1
+file, not the original bfloat16 model. The slow scale tunes all its blocks. Nothing is tuned on the
+evaluation text, whose documents in and out of the calibration domain are reported apart.
 """
 
 import copy
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +23,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from etude.data import read_documents
 from etude.data.store import cache_root
 from etude.errors import EtudeError
-from etude.evidence import Arm, Claim, Comparison, Contrast, Measurement, Part
+from etude.evidence import Arm, Claim, Comparison, Contrast, Measurement, Part, Scale
 from etude.methods.signround.blockwise import Method, quantize_model
 from etude.methods.signround.calibration import encode, make_samples
-from etude.methods.signround.evaluation import Reference, summarize
+from etude.methods.signround.evaluation import Reference, evaluation_texts, summarize
 from etude.methods.signround.quantizer import mean_loss
 from etude.methods.signround.schemes import QuantScheme
 from etude.methods.signround.tuner import RoundingConfig
@@ -35,7 +35,6 @@ from etude.runs import atomic_path, content_hash, file_hash
 from etude.training import fit
 
 METHODS: tuple[Method, ...] = ("rtn", "gptq", "awq", "signround")
-IN_DOMAIN = "handbook"
 SMALL = {
     "vocabulary": 512, "hidden": 128, "inner": 352, "layers": 4, "heads": 4, "kv_heads": 2,
     "seqlen": 128, "steps": 400, "batch": 8, "rate": 2e-3,
@@ -49,7 +48,7 @@ class Contest:
     Args:
         label: Name of the model in arms and metrics.
         model: A model's name, or "small" for the one trained here.
-        data: Folder with calib_en.jsonl and eval_en.jsonl.
+        calib, evaluation: The two files of text.
         bits, group_size: The schemes, asymmetric.
         config: Tuning parameters; the seed is set per run.
         first_blocks: Quantize only so many blocks.
@@ -58,7 +57,8 @@ class Contest:
 
     label: str
     model: str
-    data: Path
+    calib: Path
+    evaluation: Path
     bits: tuple[int, ...]
     group_size: int
     config: RoundingConfig
@@ -70,23 +70,24 @@ class Contest:
     def lm(self) -> tuple[Any, Any]:
         """Model and tokenizer."""
         if self.model == "small":
-            return train_small(self.data / "calib_en.jsonl")
+            return train_small(self.calib)
         lm = load_causal_lm(self.model, dtype="float32", device="cpu")
         return lm.model, lm.tokenizer
 
     @cached_property
     def reference(self) -> Reference:
-        """The full-precision model's answers on the evaluation documents."""
-        kept: dict[str, list[Any]] = {}
-        for document in read_documents(self.data / "eval_en.jsonl"):
-            kept.setdefault(document.source, []).append(document)
-        documents = [document for group in kept.values() for document in group[: self.documents]]
+        """The full-precision model's answers on the evaluation documents, whose sources become in and out."""
+        domain = {document.source for document in read_documents(self.calib)}
+        documents = [
+            document.model_copy(update={"source": "in" if document.source in domain else "out"})
+            for document in evaluation_texts(self.evaluation, self.documents)
+        ]
         return Reference(*self.lm, documents, self.tokens)
 
     @cached_property
     def calibration(self) -> list[list[int]]:
         """Tokenized calibration documents."""
-        return encode(read_documents(self.data / "calib_en.jsonl"), self.lm[1])
+        return encode(read_documents(self.calib), self.lm[1])
 
     def measure(self, seed: int, bits: int, method: Method, changes: Mapping[str, Any]) -> Measurement:
         """Quantize a copy of the model and score it on every document."""
@@ -118,11 +119,10 @@ class Contest:
             "seconds": round(seconds, 1),
         }
         for source, figures in summarize(scores).items():
-            where = "in" if source == IN_DOMAIN else "out"
             facts |= {
-                f"KL {where}": figures["kl_ref_q"],
-                f"ppl {where}": figures["ppl_q"],
-                f"ppl ref {where}": figures["ppl_ref"],
+                f"KL {source}": figures["kl_ref_q"],
+                f"ppl {source}": figures["ppl_q"],
+                f"ppl ref {source}": figures["ppl_ref"],
             }
         return Measurement({self.metric: {score.id: score.kl / score.tokens for score in scores}}, facts)
 
@@ -217,58 +217,62 @@ class Contest:
 
 def claim(
     *,
-    scale: Literal["laptop", "paper"] = "laptop",
+    scale: Scale = "laptop",
     data: Path | None = None,
     seeds: tuple[int, ...] | None = None,
     model: str | None = None,
 ) -> Claim:
-    """The claim at one of its two scales.
+    """The claim at one of its scales.
 
     Args:
-        scale: laptop: a small model trained here at W4/W3/W2 and four blocks of SmolLM2 at W2. paper: the
-            paper's settings (T = 200, 512 samples of 2048 tokens, batch 8, groups of 128) on all blocks of
-            `model`.
-        data: Folder with calib_en.jsonl and eval_en.jsonl, rows with `id`, `source`, `text`.
+        scale: laptop: the primary model at W4/W3/W2 and four blocks of SmolLM2 at W2. slow: all blocks of
+            SmolLM2, or of `model`, at W3/W2 (T = 100). paper: the paper's settings (T = 200, 512 samples of
+            2048 tokens, batch 8, groups of 128) on all blocks of SmolLM2, or of `model`, at W4/W3/W2.
+        data: Folder with one calib*.jsonl and one eval*.jsonl, rows with `id`, `source`, `text`. Evaluation
+            documents from a source that the calibration text has too are in domain, others out.
         seeds: Seeds of samples and mini-batches.
-        model: The model of the paper scale, and the second one of the laptop scale; smollm2 by default.
+        model: A model of your own; at laptop scale it is the primary one, otherwise trained here.
 
     Raises:
         EtudeError: The data is missing.
     """
-    files = ("calib_en.jsonl", "eval_en.jsonl")
-    if data is None or not all((data / name).is_file() for name in files):
-        raise EtudeError(
-            f"the signround claim needs {' and '.join(files)} in --data{'' if data is None else f' {data}'}",
-            "any English text will do: JSONL rows with id, source, text; source 'handbook' is in domain",
-        )
-    other = model or "smollm2"
-    label = other.rstrip("/").rsplit("/", 1)[-1]
-    origin = model_origin(other)
-    if scale == "paper":
-        contests = [
-            Contest(label, other, data, (4, 3, 2), 128, RoundingConfig(nsamples=512), None, 100, 2048),
-        ]
-    else:
-        small = RoundingConfig(steps=200, batch_size=4, seqlen=128, nsamples=64)
+    calib, evaluation = _one(data, "calib"), _one(data, "eval")
+    texts = {"calib": calib, "evaluation": evaluation}
+    if scale == "laptop":
+        tuned = RoundingConfig(steps=200, batch_size=4, seqlen=128, nsamples=64)
         subset = RoundingConfig(steps=50, batch_size=4, seqlen=128, nsamples=32)
         contests = [
-            Contest("small", "small", data, (4, 3, 2), 32, small, None, 20, 256),
-            Contest(label, other, data, (2,), 64, subset, 4, 8, 128),
-        ]
+            Contest(_label(model or "small"), model or "small", **texts, bits=(4, 3, 2), group_size=32,
+                    config=tuned, first_blocks=None, documents=20, tokens=256),
+            Contest("smollm2", "smollm2", **texts, bits=(2,), group_size=64,
+                    config=subset, first_blocks=4, documents=8, tokens=128),
+        ]  # fmt: skip
+    else:
+        chosen = model or "smollm2"
+        tuned = RoundingConfig(steps=100, batch_size=4, seqlen=128, nsamples=64)
+        contests = [
+            Contest(_label(chosen), chosen, **texts, bits=(3, 2), group_size=64,
+                    config=tuned, first_blocks=None, documents=20, tokens=256)
+            if scale == "slow" else
+            Contest(_label(chosen), chosen, **texts, bits=(4, 3, 2), group_size=128,
+                    config=RoundingConfig(nsamples=512), first_blocks=None, documents=100, tokens=2048)
+        ]  # fmt: skip
+    origins = {c.label: model_origin(c.model) for c in contests if c.model != "small"}
     return Claim(
         name="signround",
         statement=(
             "At the same format SignRound keeps more of the reference model than round-to-nearest, the more "
             "so the fewer the bits, and it beats or matches GPTQ and AWQ at 2 bits."
         ),
-        arms=[arm for contest in contests for arm in contest.arms()] + contests[0].ablations(),
+        arms=[arm for contest in contests for arm in contest.arms()]
+        + (contests[0].ablations() if scale != "slow" else []),
         parts=[part for contest in contests for part in contest.parts()],
         metrics={contest.metric: "lower" for contest in contests},
         seeds=seeds if seeds is not None else (0, 1, 2),
         config={
             "scale": scale,
-            "data": {name: file_hash(data / name) for name in files},
-            "model": origin,
+            "data": {name: file_hash(path) for name, path in texts.items()},
+            "models": origins,
         },
         columns=(
             "KL in",
@@ -282,12 +286,8 @@ def claim(
             "seconds",
         ),
         notes=(
-            "in: the domain of the calibration text (source 'handbook'); out: all other sources.",
-            *(
-                f"The reference of {contest.label} is {origin['precision']} ({origin['source']})."
-                for contest in contests
-                if contest.model == other
-            ),
+            "in: sources that the calibration text has too; out: all other sources.",
+            *(f"The reference of {name} is {o['precision']} ({o['source']})." for name, o in origins.items()),
             *(
                 f"{contest.label}: only the first {contest.first_blocks} blocks are quantized."
                 for contest in contests
@@ -295,6 +295,22 @@ def claim(
             ),
         ),
     )
+
+
+def _one(data: Path | None, name: str) -> Path:
+    """The only file NAME*.jsonl of the folder."""
+    found = sorted(data.glob(f"{name}*.jsonl")) if data is not None else []
+    if len(found) == 1:
+        return found[0]
+    there = "no --data was given" if data is None else f"{data} has {len(found)} files {name}*.jsonl"
+    raise EtudeError(
+        f"the signround claim needs one calib*.jsonl and one eval*.jsonl in --data: {there}",
+        "Any text in the model's language will do: rows with id, source, text.",
+    )
+
+
+def _label(model: str) -> str:
+    return model.rstrip("/").rsplit("/", 1)[-1]
 
 
 def ratio_growth(means: Mapping[str, np.ndarray], high_rtn: str, high: str, low_rtn: str, low: str) -> float:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from etude.errors import EtudeError
-from etude.evidence import Arm, Claim, Comparison, Evidence, Measurement, Part
+from etude.evidence import Arm, Claim, Comparison, Evidence, Measurement, Part, Scale
 from etude.methods.stg_llm.backbones import Backbone
 from etude.methods.stg_llm.baselines import BASELINES
 from etude.methods.stg_llm.evaluation import baseline_forecasts
@@ -138,7 +138,7 @@ PAPER_BUDGET = Budget(
 
 def claim(
     *,
-    scale: Literal["laptop", "paper"] = "laptop",
+    scale: Scale = "laptop",
     data: Path | None = None,
     seeds: tuple[int, ...] | None = None,
     model: str | None = None,
@@ -147,7 +147,8 @@ def claim(
 
     Args:
         scale: laptop: one week of METR-LA (42 sensors), Irish wind, exchange rates, 100 steps an arm,
-            SmolLM2. paper: whichever of PEMS03/04/07/08.npz, electricity.csv and exchange_rate.csv are in the
+            SmolLM2. slow: METR-LA from its 50 and from its 200 latest training windows, otherwise as laptop.
+            paper: whichever of PEMS03/04/07/08.npz, electricity.csv and exchange_rate.csv are in the
             folder, GPT-2, up to 200 epochs; and METR-LA from 50 and 200 windows if it is there.
         data: Folder with the data.
         seeds: Three by default.
@@ -156,13 +157,14 @@ def claim(
     Raises:
         EtudeError: Without the data.
     """
-    if scale == "laptop":
+    if scale != "paper":
+        tasks = LAPTOP if scale == "laptop" else LOW_DATA
         return claim_on(
-            LAPTOP, LAPTOP_BUDGET, data=data, seeds=seeds or (0, 1, 2), model=model or "smollm2", scale=scale
+            tasks, LAPTOP_BUDGET, data=data, seeds=seeds or (0, 1, 2), model=model or "smollm2", scale=scale
         )
-    tasks = [t for t in (*PAPER, *LOW_DATA) if data is not None and (data / t.file).is_file()]
+    published = [t for t in (*PAPER, *LOW_DATA) if data is not None and (data / t.file).is_file()]
     return claim_on(
-        tasks or PEMS,
+        published or PEMS,
         PAPER_BUDGET,
         data=data,
         seeds=seeds or (0, 1, 2),

@@ -2,8 +2,8 @@
 """TeenyTinyLlama: train a small language model from nothing, in the open.
 
 Corrêa, Falk, Fatimah, Sen, de Oliveira, "TeenyTinyLlama: open-source tiny language models trained in
-Brazilian Portuguese", arXiv 2401.16640. A team with text in one language and a small budget makes its own base
-model: tokenizer, plan, corpus, pretraining, evaluation, fine-tuning and a published folder with every log.
+Brazilian Portuguese", arXiv 2401.16640. A team with text in one language and a small budget makes its own
+base model: tokenizer, plan, corpus, pretraining, evaluation, fine-tuning and a folder with every log.
 
     from etude.methods.teenytinyllama import tokenizer, prepare, pretrain, evaluate, export
     tokenizer("texts.jsonl", vocab_size=4096, out="tok")
