@@ -1,8 +1,10 @@
 """Local inference of smollm2: ours on transformers (float32), and llama.cpp (Q4_1) through xllamacpp.
 
 The work is what prompted methods do: read a prompt and write 32 tokens; or read it and score answers.
-Prompts are English prose, other in each row and repetition. Cells of more than `largest` prompt tokens are
-not run, and say so.
+Prompts are English prose, other in each row and repetition. Cells of more than `largest` or fewer than
+`smallest` prompt tokens are not run, and say so; the three largest take the better part of an hour:
+
+    python -c "from benchmarks.local_inference import main; print(main(smallest=8001, largest=128_000))"
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from etude.data import prose
 from etude.models import CausalLM, load_causal_lm
 from etude.models.embedded import gguf_file
 from etude.models.generation import generate_batch, prefill, score_batch
+from etude.render import console
 
 NEW = 32  # tokens written per row
 LENGTHS, ROWS = (100, 1000, 4000), (1, 8, 32)
@@ -27,7 +30,7 @@ LENGTHS, ROWS = (100, 1000, 4000), (1, 8, 32)
 Rows = list[list[int]]
 
 
-def main(*, quick: bool = False, largest: int = 8000) -> dict[str, Any]:
+def main(*, quick: bool = False, smallest: int = 0, largest: int = 8000) -> dict[str, Any]:
     """Measure both engines, interleaved; see the module's docstring."""
     import torch
 
@@ -39,10 +42,9 @@ def main(*, quick: bool = False, largest: int = 8000) -> dict[str, Any]:
     generation: list[dict[str, Any]] = []
     scoring: list[dict[str, Any]] = []
     for length, rows in cells:
-        if length * rows > largest:
-            generation.append(
-                {"prompt": length, "rows": rows, "note": f"not run: more than {largest} tokens"}
-            )
+        if not smallest <= length * rows <= largest:
+            note = f"not run: outside {smallest} to {largest} tokens"
+            generation.append({"prompt": length, "rows": rows, "note": note})
             continue
         repetitions = 1 if quick or length * rows > 2000 else 3
         server = Llama(rows, length + NEW + 8)
@@ -51,6 +53,7 @@ def main(*, quick: bool = False, largest: int = 8000) -> dict[str, Any]:
             "llama.cpp": server.generate,
         }
         generation.append(_cell(length, rows, arms, stream, repetitions))
+        console().print(f"local_inference: {generation[-1]}")
         if length * rows <= 1000:
             arms = {"ours": lambda batch: _score(lm, batch), "llama.cpp": server.score}
             scoring.append(_cell(length, rows, arms, stream, repetitions))

@@ -107,7 +107,7 @@ _ALL = (
             "At the same format SignRound keeps more of the reference model than round-to-nearest, the "
             "more so the fewer the bits, and it beats or matches GPTQ and AWQ at 2 bits."
         ),
-        data="a folder with calib_en.jsonl and eval_en.jsonl (id, source, text): --data DIR",
+        data="a folder with one calib*.jsonl and one eval*.jsonl (id, source, text): --data DIR",
         figures=(
             ("model", "format", "RTN", "GPTQ", "AWQ", "HQQ", "OmniQuant", "SignRound"),
             ("Mistral-7B (63.30)", "W4G-1", "58.84", "61.37", "61.36", "58.40", "60.52", "62.33"),
