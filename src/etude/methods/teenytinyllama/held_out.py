@@ -1,0 +1,114 @@
+"""Is a text really held out? A run knows its corpus by hash: text that it was trained on is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml  # type: ignore[import-untyped]
+
+from etude.data import Document
+from etude.errors import EtudeError
+from etude.methods.teenytinyllama.bits_per_byte import encode_text
+from etude.methods.teenytinyllama.shards import HELD_OUT, MANIFEST, TokenShards, read_manifest
+from etude.models import CausalLM
+from etude.runs import file_hash
+
+SEARCHED = 1 << 29  # training tokens that are searched document by document
+_CHUNK = 1 << 24
+
+
+def corpus_of(run: Path) -> Path | None:
+    """The prepared corpus that a run was trained on, if it is still there."""
+    config = run / "config.yaml"
+    if not config.is_file():
+        return None
+    folder = yaml.safe_load(config.read_text(encoding="utf-8")).get("data")
+    return Path(folder) if folder is not None and (Path(folder) / MANIFEST).is_file() else None
+
+
+def held_out_file(name: str, run: Path | None) -> Path:
+    """The held-out documents of the corpus that a run was trained on.
+
+    Raises:
+        EtudeError: The model is no run, or its corpus is gone or has none.
+    """
+    corpus = corpus_of(run) if run is not None else None
+    if corpus is None or not (corpus / HELD_OUT).is_file():
+        raise EtudeError(
+            f"{name}: nothing to evaluate on"
+            + ("" if run is None else ": its corpus has no held-out documents"),
+            "Give --texts FILE, --suites FILE or --harness TASK.",
+        )
+    return corpus / HELD_OUT
+
+
+def check_held_out(
+    lm: CausalLM, run: Path | None, path: Path, documents: Sequence[Document], *, force: bool = False
+) -> list[str]:
+    """Refuse text that a run was trained on: a file its manifest names, or documents that its shards hold.
+
+    Args:
+        lm: The model, for its tokenizer.
+        run: Its folder; without one nothing is known and nothing is checked.
+        path: The file to evaluate on.
+        documents: What it holds.
+        force: Say it instead of refusing it.
+
+    Returns:
+        Notices.
+
+    Raises:
+        EtudeError: The text was trained on.
+    """
+    if run is None:
+        return []
+    problem = _trained_on(lm, run, path, documents)
+    if problem is None:
+        return []
+    if not force:
+        raise EtudeError(problem, "Evaluate on text that was held out, or give --force.")
+    return [problem]
+
+
+def _trained_on(lm: CausalLM, run: Path, path: Path, documents: Sequence[Document]) -> str | None:
+    corpus = corpus_of(run)
+    place = run if (run / MANIFEST).is_file() else corpus
+    if place is None:
+        return None
+    manifest = read_manifest(place)
+    if path.is_file() and (digest := file_hash(path)) in {source.sha256 for source in manifest.sources}:
+        return f"{path} is among the files that {run} was trained on (SHA-256 {digest[:12]}…)"
+    if corpus is None or manifest.splits["train"].tokens > SEARCHED:
+        return None
+    known = training_hashes(TokenShards.open(corpus))
+    dtype = np.dtype(manifest.dtype).newbyteorder("<")
+    shared = [d for d in documents if _digest(np.array(encode_text(lm.tokenizer, d.text), dtype)) in known]
+    if not shared:
+        return None
+    return f"{path}: {len(shared)} of {len(documents)} documents ({shared[0].id!r}, ...) were trained on"
+
+
+def training_hashes(shards: TokenShards) -> set[bytes]:
+    """A hash of each document of a split, by its tokens."""
+    return {_digest(document) for document in split_documents(shards)}
+
+
+def split_documents(shards: TokenShards) -> Iterator[np.ndarray]:
+    """The token ids of each document of a split, without its end token; memory for one chunk."""
+    rest = np.zeros(0, dtype=np.dtype(shards.manifest.dtype).newbyteorder("<"))
+    for begin in range(0, len(shards), _CHUNK):
+        tokens = np.concatenate([rest, shards.read(begin, min(len(shards), begin + _CHUNK))])
+        ends = np.flatnonzero(tokens == shards.manifest.end_token)
+        begins = [0, *(ends[:-1] + 1)] if len(ends) else []
+        for start, end in zip(begins, ends, strict=True):
+            yield tokens[start:end]
+        rest = tokens[ends[-1] + 1 :] if len(ends) else tokens
+    if len(rest):
+        yield rest
+
+
+def _digest(tokens: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(tokens).tobytes(), digest_size=16).digest()
