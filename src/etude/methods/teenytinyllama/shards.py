@@ -12,7 +12,6 @@ than the range.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -64,7 +63,23 @@ class Source(BaseModel):
 
 
 class Manifest(BaseModel):
-    """`manifest.json`: all that training, evaluation and the model card need to know of a corpus."""
+    """`manifest.json`: all that training, evaluation and the model card need to know of a corpus.
+
+    Args:
+        format: Version of this format.
+        block: Tokens of a training sequence.
+        dtype: Of the token ids on disk.
+        vocab_size: One more than the tokenizer's largest id.
+        end_token: The id after each document.
+        tokenizer_sha256: Of `tokenizer/tokenizer.json`.
+        seed: Of the held-out choice.
+        splits: Totals and shards of `train` and `val`.
+        sources: Where the text came from, with licences.
+        removed: Documents removed, by reason: empty, short, language, exact, near, leaked.
+        other_language: Documents kept that are not in the target language (0 when none was named).
+        leaked_paragraphs: Validation paragraphs that also occur in the training text.
+        leaked_documents: Validation documents wholly inside the training text, kept by force.
+    """
 
     format: int
     block: int
@@ -76,7 +91,9 @@ class Manifest(BaseModel):
     splits: dict[Split, SplitTotals]
     sources: list[Source]
     removed: dict[str, int]
-    leaked: int = 0
+    other_language: int
+    leaked_paragraphs: int
+    leaked_documents: int
 
     @property
     def licenses(self) -> list[str]:
@@ -199,11 +216,6 @@ def check_dtype(dtype: Dtype, vocab_size: int) -> None:
             f"uint16 holds token ids up to 65,535, and the vocabulary has {vocab_size:,} entries",
             "Give --dtype uint32 (or auto).",
         )
-
-
-def count_tokens(shards: Sequence[Shard]) -> int:
-    """Tokens of several shards together."""
-    return sum(shard.tokens for shard in shards)
 
 
 def _map_shard(path: Path, shard: Shard, manifest: Manifest) -> np.ndarray:

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from tokenizers import Tokenizer, models, trainers
 
 from etude.errors import EtudeError
+from etude.methods import verb
+from etude.methods.teenytinyllama.deduplication import text_key
 from etude.methods.teenytinyllama.llama_tokenizer import (
     BYTES,
     SPECIAL,
@@ -19,14 +25,142 @@ from etude.methods.teenytinyllama.llama_tokenizer import (
     Kind,
     bare_tokenizer,
     bpe_tokenizer,
+    check_folder,
     reserved,
     save_tokenizer,
     unigram_tokenizer,
 )
+from etude.methods.teenytinyllama.notices import Notice
+from etude.methods.teenytinyllama.reading import Corpus, corpus
+from etude.methods.teenytinyllama.splitting import check_fraction, is_held_out
+from etude.render import Text, console, show, table
 
-__all__ = ["save_tokenizer", "train_tokenizer"]
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _LEAST_COUNT = 2  # a pair seen once is no evidence for a piece
+_SHOWN_WORDS = 12
+
+
+@dataclass(frozen=True)
+class TokenizerResult:
+    """A trained tokenizer.
+
+    Args:
+        out: Its folder; `transformers.AutoTokenizer` reads it.
+        kind: `bpe` or `unigram`.
+        vocab_size: Its entries.
+        byte_fallback: Whether every text can be written, if need be byte by byte.
+        documents: Documents it was trained on.
+        held_out: Documents left out because `prepare` holds them out.
+        example: How it cuts the first words of the text.
+    """
+
+    out: str
+    kind: Kind
+    vocab_size: int
+    byte_fallback: bool
+    documents: int
+    held_out: int
+    example: tuple[str, ...]
+
+    def __rich__(self) -> RenderableType:
+        """What it is, and an example."""
+        from rich.console import Group
+
+        row = (self.kind, self.vocab_size, self.byte_fallback, self.documents, self.held_out)
+        columns = ("kind", "entries", "byte fallback", "documents", "left out")
+        lines = ("example: " + " | ".join(self.example), f"tokenizer: {self.out}")
+        return Group(table(columns, [row]), *(show(Text(line)) for line in lines))
+
+
+@verb
+def tokenizer(
+    files: tuple[Path, ...],
+    *,
+    out: Path,
+    kind: Kind = "bpe",
+    vocab_size: int = 32_000,
+    byte_fallback: bool = True,
+    field: str = "text",
+    lines: int | None = None,
+    documents: int | None = None,
+    val_fraction: float = 0.0,
+    seed: int = 0,
+) -> TokenizerResult:
+    """Train a tokenizer on your text, in the Llama-2 design.
+
+    Args:
+        files: Text: .txt, .jsonl, .csv, .tsv or .parquet files, folders of them, saved datasets, or hub ids
+            (org/name, org/name@config:split).
+        out: Folder for the tokenizer.
+        kind: bpe or unigram.
+        vocab_size: Entries in all, the 4 special and 256 byte tokens included.
+        byte_fallback: Write characters outside of the vocabulary byte by byte; without it they are <unk>.
+        field: Field of a record that holds the text.
+        lines: A document of a .txt file is so many lines; by default documents are separated by blank lines.
+        documents: Train on so many documents, drawn by seed; by default on all. The paper drew 2 million.
+        val_fraction: Leave out the documents that prepare holds out with this share and the same seed.
+        seed: Of both draws.
+
+    Raises:
+        EtudeError: The text cannot be read, is empty, or does not support so many entries.
+    """
+    check_folder(out)
+    check_fraction(val_fraction)
+    text = corpus(files, field=field, lines=lines)
+    taken = _drawn(text, documents, val_fraction, seed) if documents is not None else None
+    counts = {"trained": 0, "held_out": 0}
+    first: list[str] = []
+
+    def texts() -> Iterator[str]:
+        notice = Notice("documents read for the tokenizer")
+        for index, one in enumerate(_trainable(text, val_fraction, seed, counts)):
+            if taken is not None and index not in taken:
+                continue
+            notice.add()
+            counts["trained"] += 1
+            if not first:
+                first.append(" ".join(one.split()[:_SHOWN_WORDS]))
+            yield one
+
+    trained = train_tokenizer(texts(), kind=kind, vocab_size=vocab_size, byte_fallback=byte_fallback)
+    hashes = text.hashes()
+    provenance = {
+        "files": [{"file": file, "sha256": hashes.get(file, "")} for file in text.files()],
+        "kind": kind,
+        "vocab_size": vocab_size,
+        "byte_fallback": byte_fallback,
+        "documents": counts["trained"],
+        "val_fraction": val_fraction,
+        "seed": seed,
+    }
+    save_tokenizer(trained, out, training=provenance)
+    example = trained.encode(first[0], add_special_tokens=False).tokens
+    return TokenizerResult(
+        str(out), kind, vocab_size, byte_fallback, counts["trained"], counts["held_out"], tuple(example)
+    )
+
+
+def _trainable(text: Corpus, val_fraction: float, seed: int, counts: dict[str, int]) -> Iterator[str]:
+    """The texts that are not empty and not held out."""
+    counts["held_out"] = 0
+    for one in text.texts():
+        if val_fraction and is_held_out(text_key(one), val_fraction, seed):
+            counts["held_out"] += 1
+        elif one.strip():
+            yield one
+
+
+def _drawn(text: Corpus, documents: int, val_fraction: float, seed: int) -> set[int]:
+    """Numbers of the documents to train on: a first pass counts them, so that all are equally likely."""
+    if documents < 1:
+        raise EtudeError(f"documents {documents}", "Give at least 1.")
+    total = sum(1 for _ in _trainable(text, val_fraction, seed, {}))
+    if total < documents:
+        console().print(f"the corpus has {total:,} documents, fewer than {documents:,}: all are used")
+    chosen = np.random.default_rng(seed).permutation(total)[:documents]
+    return set(chosen.tolist())
 
 
 def train_tokenizer(
