@@ -28,7 +28,8 @@ def read_records(source: Path | str, record: type[Record]) -> Iterator[Record]:
 
     Args:
         source: A `.jsonl`, `.csv`, `.tsv` (also `.gz`) or `.parquet` file, a directory written by
-            `datasets.save_to_disk`, or a hub id `org/name` (its `train` split; `org/name:split` for another).
+            `datasets.save_to_disk`, or a hub id `org/name` (its `train` split; `org/name:split` for another;
+            `org/name@config` for one of its configurations).
         record: The pydantic model of one row. Columns it does not know are ignored.
 
     Yields:
@@ -111,26 +112,42 @@ def write_records(path: Path | str, rows: Iterable[BaseModel | Mapping[str, Any]
         return frame.height
 
 
+def read_lines(path: Path) -> Iterator[str]:
+    """Stream the lines of a UTF-8 text file (also `.gz`), line ends included.
+
+    Raises:
+        EtudeError: The file cannot be read, or a line, which is named, is not UTF-8.
+    """
+    try:
+        with _open_text(path) as handle:
+            yield from handle
+    except UnicodeDecodeError as error:
+        raise EtudeError(
+            f"{path}{_undecodable(path)}: not UTF-8 ({error.reason})", "Convert it to UTF-8."
+        ) from error
+    except OSError as error:
+        raise EtudeError(f"{path}: cannot be read ({error})", "Check the file.") from error
+
+
 def _open_text(path: Path) -> IO[str]:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return open(path, encoding="utf-8-sig", newline="")
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with _open_text(path) as handle:
-            yield from handle
-    except UnicodeDecodeError as error:
-        raise EtudeError(
-            f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "Convert it to UTF-8."
-        ) from error
-    except OSError as error:
-        raise EtudeError(f"{path}: cannot be read ({error})", "Check the file.") from error
+def _undecodable(path: Path) -> str:
+    """`:line` of the first line that is not UTF-8 (the decoder reads ahead and does not know it)."""
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return f":{number}"
+    return ""
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -147,7 +164,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _read_separated(path: Path, separator: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.reader(_lines(path), delimiter=separator)
+    reader = csv.reader(read_lines(path), delimiter=separator)
     header = [name.strip() for name in next(reader, [])]
     if not header:
         raise EtudeError(f"{path}: empty file", "The first line must name the columns.")
@@ -204,8 +221,9 @@ def _read_hub_dataset(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     from datasets import load_dataset
 
     repository, _, split = name.partition(":")
+    repository, _, config = repository.partition("@")
     try:
-        loaded = load_dataset(repository, split=split or "train", streaming=True)
+        loaded = load_dataset(repository, config or None, split=split or "train", streaming=True)
         for number, row in enumerate(loaded, start=1):
             yield number, dict(row)
     except (OSError, ValueError, RuntimeError) as error:
@@ -217,7 +235,7 @@ def _read_hub_dataset(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _is_hub_id(name: str) -> bool:
-    repository = name.partition(":")[0]
+    repository = name.partition(":")[0].partition("@")[0]
     return (
         repository.count("/") == 1
         and not repository.startswith((".", "/", "~"))
