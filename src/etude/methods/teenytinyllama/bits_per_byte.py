@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from etude.data import Document
 from etude.errors import EtudeError
+from etude.methods.teenytinyllama.reading import Document
 from etude.models import CausalLM
 
 LONGEST_CONTEXT = 2048

@@ -4,18 +4,20 @@ model.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from etude.data import read_documents
 from etude.errors import EtudeError
 from etude.methods import verb
 from etude.methods.teenytinyllama.bits_per_byte import DocumentBits, document_bits, embeddings, summarize
 from etude.methods.teenytinyllama.harness import harness_rows
 from etude.methods.teenytinyllama.held_out import check_held_out, held_out_file
 from etude.methods.teenytinyllama.model_folders import load_model, run_folder
+from etude.methods.teenytinyllama.reading import Document, corpus
 from etude.methods.teenytinyllama.suites import Row, Suite, read_suite, suite_rows
 from etude.models import CausalLM
 from etude.render import console, table
@@ -40,7 +42,7 @@ class EvaluateResult:
     model: str
     parameters: int
     vocabulary: int
-    texts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    texts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     suites: tuple[Row, ...] = ()
     notices: tuple[str, ...] = ()
     out: str | None = None
@@ -97,6 +99,8 @@ def evaluate(
     model: str,
     *,
     texts: tuple[Path, ...] = (),
+    field: str = "text",
+    lines: int | None = None,
     suites: tuple[str, ...] = (),
     harness: tuple[str, ...] = (),
     shots: int = 0,
@@ -115,6 +119,8 @@ def evaluate(
         model: A run's folder, an exported or other transformers directory, an embedded name, or a hub id.
         texts: Held-out documents (.txt, .jsonl, .parquet with text, hub ids). For a run, its own held-out
             documents when nothing else is asked for.
+        field: Field of a record that holds the text.
+        lines: A document of a .txt file is so many lines; blank lines part them when left out.
         suites: Multiple-choice or classification sets: files or hub ids (`org/name:split`).
         harness: Tasks of EleutherAI's lm-eval, e.g. `assin2_rte`; needs the package `lm-eval`.
         shots: Solved examples before each question of a harness task.
@@ -141,7 +147,7 @@ def evaluate(
     found: dict[str, dict[str, Any]] = {}
     every: dict[str, list[DocumentBits]] = {}
     for path in texts:
-        documents = read_documents(path)[:limit]
+        documents = _documents(path, field, lines, limit)
         notices += check_held_out(lm, run, path, documents, force=force)
         console().print(f"bits per byte on {path}: {len(documents):,} documents")
         name = _distinct(path, texts)
@@ -171,6 +177,17 @@ def _suite(
     items = suite.items[:limit]
     console().print(f"{suite.name}: {len(items):,} questions")
     return suite_rows(lm, Suite(suite.name, suite.kind, items))
+
+
+def _documents(path: Path, field: str, lines: int | None, limit: int | None) -> list[Document]:
+    """The documents of a file that hold text; those of one file alone have no source."""
+    kept = (d for d in corpus([path], field=field, lines=lines) if d.text.strip())
+    found = [
+        dataclasses.replace(d, source="" if d.source == d.file else d.source) for d in islice(kept, limit)
+    ]
+    if not found:
+        raise EtudeError(f"{path}: holds no document", "Give a file with at least one non-empty document.")
+    return found
 
 
 def _distinct(path: Path, texts: Sequence[Path]) -> str:

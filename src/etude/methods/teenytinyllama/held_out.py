@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import yaml  # type: ignore[import-untyped]
 
-from etude.data import Document
 from etude.errors import EtudeError
 from etude.methods.teenytinyllama.bits_per_byte import encode_text
+from etude.methods.teenytinyllama.reading import Document
 from etude.methods.teenytinyllama.shards import HELD_OUT, MANIFEST, TokenShards, read_manifest
 from etude.models import CausalLM
 from etude.runs import file_hash

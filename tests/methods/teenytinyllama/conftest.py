@@ -1,0 +1,55 @@
+"""Small models: a real Llama of a few thousand random weights, a real tokenizer trained on a few sentences."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+SENTENCES = (
+    "O gato dorme na casa velha e o cão corre no jardim da casa.",
+    "A menina lê um livro sobre o mar e o menino canta uma canção.",
+    "O computador executa o programa e grava o arquivo no disco.",
+    "Instale o pacote, edite o arquivo de configuração e reinicie o serviço.",
+    "Ontem choveu muito na cidade e as ruas ficaram cheias de água.",
+)
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`llama_folder(context=32, uniform=False)` is the folder of a random Llama with a tokenizer of 400 entries."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from etude.methods.teenytinyllama.llama_tokenizer import save_tokenizer
+    from etude.methods.teenytinyllama.tokenizer_training import train_tokenizer
+
+    made: dict[tuple[int, bool], Path] = {}
+
+    def make(context: int = 32, *, uniform: bool = False) -> Path:
+        key = (context, uniform)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("llama") / "model"
+            save_tokenizer(train_tokenizer(list(SENTENCES) * 3, vocab_size=400), folder)
+            torch.manual_seed(0)
+            model = LlamaForCausalLM(
+                LlamaConfig(
+                    vocab_size=400,
+                    hidden_size=32,
+                    intermediate_size=64,
+                    num_hidden_layers=2,
+                    num_attention_heads=4,
+                    max_position_embeddings=context,
+                    initializer_range=0.3,
+                    bos_token_id=1,
+                    eos_token_id=2,
+                    pad_token_id=3,
+                )
+            )
+            if uniform:
+                with torch.no_grad():
+                    model.lm_head.weight.zero_()
+            model.save_pretrained(folder)
+            made[key] = folder
+        return made[key]
+
+    return make
