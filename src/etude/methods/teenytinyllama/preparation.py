@@ -155,8 +155,8 @@ def prepare(
     notices = list(_notices(manifest, loaded, language))
     if _has_seen_held_out(loaded, set(hashes.values()), set(held_out_hashes.values()), val_fraction, seed):
         notices.append(
-            "warning: the tokenizer was trained on the held-out documents; leave their files out, or train it "
-            f"with --val-fraction {val_fraction:g} --seed {seed}"
+            "warning: the tokenizer was trained on the held-out documents; leave their files out, or "
+            f"train it with --val-fraction {val_fraction:g} --seed {seed}"
         )
     return PrepareResult(str(out), manifest.model_dump(), tuple(notices))
 
@@ -172,14 +172,14 @@ def _notices(manifest: Manifest, tokenizer: LoadedTokenizer, language: str | Non
         )
     if manifest.leaked_documents:
         found.append(
-            f"warning: {manifest.leaked_documents} validation documents are inside the training text (forced): "
-            "the validation loss is not a held-out loss"
+            f"warning: {manifest.leaked_documents} validation documents are inside the training text "
+            "(forced): the validation loss is not a held-out loss"
         )
     elif manifest.leaked_paragraphs:
         found.append(f"{manifest.leaked_paragraphs} validation paragraphs also occur in the training text")
     if not 0 < manifest.block < manifest.splits["val"].tokens:
         found.append(
-            f"warning: the validation text has {manifest.splits['val'].tokens} tokens, less than one block"
+            f"warning: the validation text has {manifest.splits['val'].tokens} tokens, under one block"
         )
     if any(is_non_commercial(license) for license in manifest.licenses):
         found.append("warning: some text forbids commercial use, and so does a model trained on it")
