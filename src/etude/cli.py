@@ -37,6 +37,8 @@ def build_app(arguments: Sequence[str] = ()) -> App:
         version=__version__,
         help_epilogue="Anywhere: --json prints JSON on stdout, --config FILE.toml reads options from a file.",
         result_action="return_value",
+        # `--validation a b` gives it both; without this, b would silently go to the positional argument
+        default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
     )
     for name, target, summary in (
         ("list", "listing:list_methods", "The eighteen methods, one line each"),

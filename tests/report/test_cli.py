@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from etude.catalogue import CARDS, ready
-from etude.cli import main
+from etude.cli import build_app, main
 
 LIGHT = """
 import sys
@@ -114,3 +114,11 @@ def test_the_report_page_gathers_recorded_claims(tmp_path: Path, capsys: pytest.
     page = (tmp_path / "r.html").read_text()
     for name in verdicts:
         assert name in page
+
+
+def test_an_option_with_several_values_takes_them_all_before_the_next_option() -> None:
+    """Were the second one to go to the positional argument, held-out text would be trained on."""
+    line = "teenytinyllama prepare a.jsonl b.txt --tokenizer t --block 8 --validation c.jsonl d.txt --out o"
+    _, bound, _ = build_app().parse_args(line.split())[:3]
+    assert bound.arguments["files"] == (Path("a.jsonl"), Path("b.txt"))
+    assert bound.arguments["validation"] == (Path("c.jsonl"), Path("d.txt"))
