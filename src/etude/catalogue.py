@@ -177,9 +177,9 @@ _ALL = (
         figures_note=(
             "8,192 tokens a step. Harness: ARC, HellaSwag, MMLU, TruthfulQA; many rivals were scored on the "
             "English versions, so not like for like. Portuguese harness: ASSIN2 (2), BLUEX, ENEM, "
-            "FaQuAD-NLI, HateBR, OAB; several models sit at the majority class there. Tokens for 7,400 words: "
-            "TTL 9,937, GPorTuguese-2 9,959, BERTimbau 11,006, Cabrita 11,488, Llama-2 14,813 (33 % fewer than "
-            "Llama-2; the paper's 66 % is the ratio)."
+            "FaQuAD-NLI, HateBR, OAB; several models sit at the majority class there. Tokens for 7,400 "
+            "words: TTL 9,937, GPorTuguese-2 9,959, BERTimbau 11,006, Cabrita 11,488, Llama-2 14,813 (33 % "
+            "fewer than Llama-2; the paper's 66 % is the ratio)."
         ),
     ),
     Card(
