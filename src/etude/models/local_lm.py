@@ -81,12 +81,13 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load a model's tokenizer, without its weights.
 
     Args:
-        name: An embedded name, a directory, a `.gguf` file, or a hub id.
+        name: An embedded name, a directory (that of a tokenizer alone will do), a `.gguf` file, or a hub id.
 
     Raises:
         EtudeError: No such model, or it has no tokenizer.
     """
-    return _tokenizer(model_directory(name))
+    path = Path(name).expanduser()
+    return _tokenizer(path if (path / "tokenizer.json").is_file() else model_directory(name))
 
 
 def default_device() -> str:
