@@ -103,6 +103,7 @@ def evaluate(
     lines: int | None = None,
     suites: tuple[str, ...] = (),
     harness: tuple[str, ...] = (),
+    tasks: Path | None = None,
     shots: int = 0,
     prompt: str | None = None,
     labels: tuple[str, ...] = (),
@@ -123,6 +124,7 @@ def evaluate(
         lines: A document of a .txt file is so many lines; blank lines part them when left out.
         suites: Multiple-choice or classification sets: files or hub ids (`org/name:split`).
         harness: Tasks of EleutherAI's lm-eval, e.g. `assin2_rte`; needs the package `lm-eval`.
+        tasks: Folder with lm-eval task files of your own.
         shots: Solved examples before each question of a harness task.
         prompt: For classification suites, the text around {text}.
         labels: What to write for the labels of classification suites, in their sorted order.
@@ -154,7 +156,7 @@ def evaluate(
         every[name] = document_bits(lm, documents, context=context, stride=stride)
         found |= _figures(name, every[name], embeddings(lm))
     rows = [row for source in suites for row in _suite(lm, source, prompt, labels, limit)]
-    rows += harness_rows(lm, harness, shots=shots, limit=limit)
+    rows += harness_rows(lm, harness, shots=shots, limit=limit, include=tasks)
     result = EvaluateResult(
         model=model,
         parameters=sum(p.numel() for p in lm.model.parameters()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def harness_rows(
     *,
     shots: int = 0,
     limit: int | None = None,
-    include: str | None = None,
+    include: Path | None = None,
 ) -> list[Row]:
     """Accuracy and macro-F1 of each task as lm-eval computes them, beside chance and the most frequent
     answer.
@@ -48,7 +49,7 @@ def harness_rows(
         )
     except ImportError as error:
         raise EtudeError("--harness needs lm-eval", "Install it with: pip install lm-eval") from error
-    known: Any = tasks_module.TaskManager(include_path=include)
+    known: Any = tasks_module.TaskManager(include_path=str(include) if include else None)
     unknown = [task for task in tasks if task not in known.all_tasks]
     if unknown:
         raise EtudeError(f"lm-eval has no task {unknown[0]!r}", "See its list with: lm-eval ls tasks")
