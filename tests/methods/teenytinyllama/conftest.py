@@ -1,4 +1,6 @@
-"""Small models: a real Llama of a few thousand random weights, a real tokenizer trained on a few sentences."""
+"""Small models: a real Llama of a few thousand random weights, a real tokenizer trained on a few
+sentences.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,9 @@ SENTENCES = (
 
 @pytest.fixture(scope="session")
 def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`llama_folder(context=32, uniform=False)` is the folder of a random Llama with a tokenizer of 400 entries."""
+    """`llama_folder(context=32, uniform=False)` is the folder of a random Llama with a tokenizer of 400
+    entries.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from etude.methods.teenytinyllama.llama_tokenizer import save_tokenizer

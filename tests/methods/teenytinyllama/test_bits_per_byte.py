@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.methods.teenytinyllama.reading import Document
 from etude.errors import EtudeError
 from etude.methods.teenytinyllama.bits_per_byte import (
     document_bits,
@@ -14,6 +13,7 @@ from etude.methods.teenytinyllama.bits_per_byte import (
     summarize,
     windows,
 )
+from etude.methods.teenytinyllama.reading import Document
 from etude.models import load_causal_lm
 
 TEXTS = (
@@ -27,7 +27,9 @@ DOCUMENTS = [Document(id=str(i), text=text, source="s") for i, text in enumerate
 def test_a_uniform_model_has_log2_of_the_vocabulary_bits_a_token(llama_folder):
     lm = load_causal_lm(str(llama_folder(uniform=True)))
     for score in document_bits(lm, DOCUMENTS):
-        assert score.bits_per_byte == pytest.approx(math.log2(400) * score.tokens / score.utf8_bytes, rel=1e-6)
+        assert score.bits_per_byte == pytest.approx(
+            math.log2(400) * score.tokens / score.utf8_bytes, rel=1e-6
+        )
     figures = summarize(document_bits(lm, DOCUMENTS), 400)
     assert figures["bits_per_byte"] == pytest.approx(figures["chance"], rel=1e-6)
     assert figures["perplexity"] == pytest.approx(400, rel=1e-5)
@@ -93,7 +95,9 @@ def test_documents_follow_the_end_token_unless_the_tokenizer_adds_a_start_token(
 def test_the_figures_are_sums_and_the_interval_holds_them(llama_folder):
     scores = document_bits(load_causal_lm(str(llama_folder())), DOCUMENTS)
     figures = summarize(scores, 400)
-    assert figures["bits_per_byte"] == pytest.approx(sum(s.bits for s in scores) / sum(s.utf8_bytes for s in scores))
+    assert figures["bits_per_byte"] == pytest.approx(
+        sum(s.bits for s in scores) / sum(s.utf8_bytes for s in scores)
+    )
     assert figures["loss"] == pytest.approx(math.log(figures["perplexity"]))
     low, high = figures["bits_per_byte_ci"]
     assert low <= figures["bits_per_byte"] <= high

@@ -41,6 +41,7 @@ TOKENIZERS = ("native", "multilingual", "English")
 PICO = ModelConfig(48, 192, 2, 4, context=128, vocab_size=4096, tied=True)
 COLUMNS = ("steps", "epochs", "MB read", "manuals, all bytes", "news, all bytes")
 NOTES = (
+    "Arms are named tokenizer/text: A native/native, and so on; `equal bytes` reads as many bytes as A does.",
     "Tokenizers and arms are trained on equal bytes of one handbook's pages; held-out pages stay out in "
     "every language. The news are a second, harder set: no training text is like them.",
     "At equal compute arm C also sees only a sixth as much native text: the result is about equal compute, "
@@ -110,10 +111,10 @@ def claim_on(laboratory: Laboratory, preset: str, scale: Scale, seeds: tuple[int
     """Both questions on any folder and setting."""
     native = Contender("native", "native", preset)
     contenders = {
-        "A native, native text": native,
-        "B multilingual, native text": Contender("multilingual", "native", preset),
-        "C multilingual, six languages": Contender("multilingual", "multilingual", preset),
-        "D English, native text": Contender("English", "native", preset),
+        "A native/native": native,
+        "B multilingual/native": Contender("multilingual", "native", preset),
+        "C multilingual/six languages": Contender("multilingual", "multilingual", preset),
+        "D English/native": Contender("English", "native", preset),
     }
     a, b, c, d = contenders
     again = (b,) if scale == "laptop" else (b, c, d)
@@ -149,7 +150,10 @@ def claim_on(laboratory: Laboratory, preset: str, scale: Scale, seeds: tuple[int
     parts.append(_shrinking_part(b))
     parts += [
         _pair(
-            f"A < {name[0]}, equal bytes", "the same when both read as many bytes", a, f"{name}, equal bytes"
+            f"A < {name[0]}, equal bytes",
+            f"A still beats {name[0]} when both read as many bytes",
+            a,
+            f"{name}, equal bytes",
         )
         for name in again
     ]

@@ -48,7 +48,10 @@ def held_out_file(name: str, run: Path | None) -> Path:
 def check_held_out(
     lm: CausalLM, run: Path | None, path: Path, documents: Sequence[Document], *, force: bool = False
 ) -> list[str]:
-    """Refuse text that a run was trained on: a file its manifest names, or documents that its shards hold.
+    """Refuse text that a run was trained on.
+
+    The documents are looked for in the corpus's training shards; where those are gone, or too many, a file
+    that the run's manifest names is refused.
 
     Args:
         lm: The model, for its tokenizer.
@@ -75,20 +78,23 @@ def check_held_out(
 
 def _trained_on(lm: CausalLM, run: Path, path: Path, documents: Sequence[Document]) -> str | None:
     corpus = corpus_of(run)
-    place = run if (run / MANIFEST).is_file() else corpus
-    if place is None:
+    if (
+        corpus is not None
+        and (shards := TokenShards.open(corpus)).manifest.splits["train"].tokens <= SEARCHED
+    ):
+        known = training_hashes(shards)
+        dtype = np.dtype(shards.manifest.dtype).newbyteorder("<")
+        tokens = [np.array(encode_text(lm.tokenizer, document.text), dtype) for document in documents]
+        shared = [d for d, ids in zip(documents, tokens, strict=True) if _digest(ids) in known]
+        if not shared:
+            return None
+        return f"{path}: {len(shared)} of {len(documents)} documents ({shared[0].id!r}, ...) were trained on"
+    if not (run / MANIFEST).is_file() or not path.is_file():
         return None
-    manifest = read_manifest(place)
-    if path.is_file() and (digest := file_hash(path)) in {source.sha256 for source in manifest.sources}:
-        return f"{path} is among the files that {run} was trained on (SHA-256 {digest[:12]}…)"
-    if corpus is None or manifest.splits["train"].tokens > SEARCHED:
+    digest = file_hash(path)
+    if digest not in {source.sha256 for source in read_manifest(run).sources}:
         return None
-    known = training_hashes(TokenShards.open(corpus))
-    dtype = np.dtype(manifest.dtype).newbyteorder("<")
-    shared = [d for d in documents if _digest(np.array(encode_text(lm.tokenizer, d.text), dtype)) in known]
-    if not shared:
-        return None
-    return f"{path}: {len(shared)} of {len(documents)} documents ({shared[0].id!r}, ...) were trained on"
+    return f"{path} is among the files of the corpus of {run} (SHA-256 {digest[:12]}…)"
 
 
 def training_hashes(shards: TokenShards) -> set[bytes]:

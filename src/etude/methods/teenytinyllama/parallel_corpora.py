@@ -7,6 +7,7 @@ training documents, and no paragraph of a held-out page is kept, wherever else i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,8 @@ def read_corpora(folder: Path) -> Corpora:
     Raises:
         EtudeError: A file is missing, or a page lacks a language.
     """
-    train, manuals = list(corpus([folder / DOCS_TRAIN])), list(corpus([folder / DOCS_VALID]))
+    train = list(corpus([folder / DOCS_TRAIN]))
+    manuals = with_own_ids(list(corpus([folder / DOCS_VALID])))
     known = {document.id for document in train}
     rows = list(read_rows(folder / PARALLEL))
     for number, row in rows:
@@ -109,6 +111,18 @@ def read_corpora(folder: Path) -> Corpora:
         pages=[{language: page[language] for language in LANGUAGES} for page in pages],
         removed=removed,
     )
+
+
+def with_own_ids(documents: Sequence[Document]) -> list[Document]:
+    """The documents, those that share an id numbered, since scores are kept by id."""
+    ids = Counter(document.id for document in documents)
+    seen: Counter[str] = Counter()
+    found = []
+    for document in documents:
+        seen[document.id] += 1
+        shared = ids[document.id] > 1
+        found.append(replace(document, id=f"{document.id}#{seen[document.id]}") if shared else document)
+    return found
 
 
 def paragraphs(text: str) -> list[str]:

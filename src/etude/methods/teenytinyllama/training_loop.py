@@ -155,6 +155,7 @@ class _Training:
         )
         self.notices = length_warnings(schedule, settings, config, len(data)) + self.held_out.notices
         # compiled after the weights are in place; evaluations use the plain network, whose shapes may vary
+        self.network.compiled = settings.compile
         fused: Any = torch.compile(self.network) if settings.compile else self.network
         self.parallel = team.parallel(fused)
         self.peak = self._measure_peak() if team.leads else 1.0
@@ -357,6 +358,7 @@ class _Training:
             self.out / "config.yaml",
             run_logs.to_yaml(
                 {
+                    "data": str(self.data.folder.resolve()),
                     "model": {**asdict(self.config), "parameters": parameters(self.config)},
                     "training": run_config(self.config, self.data, self.settings, None)["training"],
                     "schedule": asdict(self.schedule),
