@@ -1,7 +1,8 @@
 """The verb `plan`: model size, tokens, compute, hours, energy and money from whichever of them is known.
 
-Compute is 6 N D. Hours follow from a machine's achieved rate, energy from its watts, emissions from the carbon
-factor of the grid, money from a price per hour. The defaults are those of the paper's runs on one A100-40GB.
+Compute is 6 N D. Hours follow from the rate a machine achieves, energy from its watts, emissions from the
+carbon factor of the grid, money from a price per hour. The defaults are those of the paper's runs on one
+A100-40GB.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class PlanResult:
             table(
                 ("fit", "loss", "perplexity", "its best size", "its best tokens", "loss there", "source"),
                 laws,
-                title="Predicted loss (nats per token); the best split of the same compute, text being fresh",
+                title="Predicted loss (nats per token); the best split of the same compute, fresh text",
             ),
             table(
                 ("tokens/parameter", "tokens", "hours", "loss", "perplexity"),
@@ -358,8 +359,8 @@ def _notices(ratio: float, tokens: float, unique: float | None) -> list[str]:
             f"{_short(FRESH_EPOCHS * unique / 20)} parameters"
         )
     found += [
-        "20 tokens per parameter is the best use of training compute alone; a small model is cheap to run and "
-        "profits from more tokens: train it longer when time and text allow",
+        "20 tokens per parameter is the best use of training compute alone; a small model is cheap to run "
+        "and profits from more tokens: train it longer when time and text allow",
         f"repeating text up to {FRESH_EPOCHS} times is nearly as good as fresh text",
         "perplexity is e^loss; the fits are of English web text: compare plans by them, not corpora",
     ]

@@ -7,7 +7,8 @@ is); the tokenizer is then put together in the Llama-2 design.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,53 +111,60 @@ def tokenizer(
     check_fraction(val_fraction)
     text = corpus(files, field=field, lines=lines)
     taken = _drawn(text, documents, val_fraction, seed) if documents is not None else None
-    counts = {"trained": 0, "held_out": 0}
-    first: list[str] = []
-
-    def texts() -> Iterator[str]:
-        notice = Notice("documents read for the tokenizer")
-        for index, one in enumerate(_trainable(text, val_fraction, seed, counts)):
-            if taken is not None and index not in taken:
-                continue
-            notice.add()
-            counts["trained"] += 1
-            if not first:
-                first.append(" ".join(one.split()[:_SHOWN_WORDS]))
-            yield one
-
-    trained = train_tokenizer(texts(), kind=kind, vocab_size=vocab_size, byte_fallback=byte_fallback)
+    chosen = _TrainingTexts(text, val_fraction, seed, taken)
+    trained = train_tokenizer(chosen, kind=kind, vocab_size=vocab_size, byte_fallback=byte_fallback)
     hashes = text.hashes()
     provenance = {
         "files": [{"file": file, "sha256": hashes.get(file, "")} for file in text.files()],
         "kind": kind,
         "vocab_size": vocab_size,
         "byte_fallback": byte_fallback,
-        "documents": counts["trained"],
+        "documents": chosen.documents,
         "val_fraction": val_fraction,
         "seed": seed,
     }
     save_tokenizer(trained, out, training=provenance)
-    example = trained.encode(first[0], add_special_tokens=False).tokens
+    example = " ".join(next(iter(chosen)).split()[:_SHOWN_WORDS])
     return TokenizerResult(
-        str(out), kind, vocab_size, byte_fallback, counts["trained"], counts["held_out"], tuple(example)
+        str(out),
+        kind,
+        vocab_size,
+        byte_fallback,
+        chosen.documents,
+        chosen.held_out,
+        tuple(trained.encode(example, add_special_tokens=False).tokens),
     )
 
 
-def _trainable(text: Corpus, val_fraction: float, seed: int, counts: dict[str, int]) -> Iterator[str]:
-    """The texts that are not empty and not held out."""
-    counts["held_out"] = 0
-    for one in text.texts():
-        if val_fraction and is_held_out(text_key(one), val_fraction, seed):
-            counts["held_out"] += 1
-        elif one.strip():
-            yield one
+class _TrainingTexts:
+    """The texts to train on: not empty, not held out, and drawn where `taken` numbers them; re-readable."""
+
+    def __init__(self, text: Corpus, val_fraction: float, seed: int, taken: set[int] | None) -> None:
+        self.text, self.val_fraction, self.seed, self.taken = text, val_fraction, seed, taken
+        self.documents = self.held_out = 0  # of the last complete reading
+
+    def __iter__(self) -> Iterator[str]:
+        notice = Notice("documents read for the tokenizer")
+        trainable = documents = held_out = 0
+        for one in self.text.texts():
+            if not one.strip():
+                continue
+            if self.val_fraction and is_held_out(text_key(one), self.val_fraction, self.seed):
+                held_out += 1
+                continue
+            trainable += 1
+            if self.taken is None or trainable - 1 in self.taken:
+                notice.add()
+                documents += 1
+                yield one
+        self.documents, self.held_out = documents, held_out
 
 
 def _drawn(text: Corpus, documents: int, val_fraction: float, seed: int) -> set[int]:
     """Numbers of the documents to train on: a first pass counts them, so that all are equally likely."""
     if documents < 1:
         raise EtudeError(f"documents {documents}", "Give at least 1.")
-    total = sum(1 for _ in _trainable(text, val_fraction, seed, {}))
+    total = sum(1 for _ in _TrainingTexts(text, val_fraction, seed, None))
     if total < documents:
         console().print(f"the corpus has {total:,} documents, fewer than {documents:,}: all are used")
     chosen = np.random.default_rng(seed).permutation(total)[:documents]
@@ -169,9 +177,9 @@ def train_tokenizer(
     """Learn a tokenizer in the Llama-2 design: `<unk>`=0, `<s>`=1, `</s>`=2, `<pad>`=3, then the byte tokens.
 
     Args:
-        texts: Documents; streamed once, only word counts are kept.
+        texts: Documents, read twice (an iterator is first made a list); only counts of words are kept.
         kind: `bpe` merges the most frequent pair again and again; `unigram` prunes a large vocabulary by
-            likelihood.
+            likelihood (its log-probabilities differ by some 0.001 from one training to the next).
         vocab_size: Entries in all: 4 special, 256 byte tokens (with byte fallback), the learned pieces.
         byte_fallback: Write characters outside of the vocabulary as their UTF-8 bytes: no text is lost.
 
@@ -189,17 +197,17 @@ def train_tokenizer(
             + (f" and {len(BYTES)} byte tokens" if byte_fallback else " tokens"),
             f"Give at least {len(reserved(byte_fallback)) + 2}; some thousands are usual.",
         )
-    seen = [0]
-
-    def counted() -> Iterator[str]:
-        for text in texts:
-            seen[0] += bool(text.strip())
-            yield text
-
-    learn = _learn_bpe if kind == "bpe" else _learn_unigram
-    pieces = learn(counted(), room)
-    if not seen[0]:
+    texts = list(texts) if iter(texts) is texts else texts
+    characters = _count_characters(texts)
+    if not any(c.strip("▁ \t\r\n") for c in characters):
         raise EtudeError("the corpus is empty: not one document with text", "Give files that hold text.")
+    if kind == "bpe":
+        frequent = sorted(characters, key=lambda c: (-characters[c], c))
+        most = room // 2 if byte_fallback else room  # rarer ones go to bytes before they fill the vocabulary
+        pieces = _learn_bpe(texts, room, frequent[:most])
+        pieces += [(c, 0.0) for c in frequent[most : most + room - len(pieces)]]  # unless there is room left
+    else:
+        pieces = _learn_unigram(texts, room)
     if len(pieces) < room:
         most = len(pieces) + len(reserved(byte_fallback))
         raise EtudeError(
@@ -211,13 +219,23 @@ def train_tokenizer(
     return unigram_tokenizer(pieces[:room], byte_fallback=byte_fallback)
 
 
-def _learn_bpe(texts: Iterator[str], room: int) -> list[tuple[str, float]]:
-    """The characters by code, then merged pieces as they were learned."""
+def _count_characters(texts: Iterable[str]) -> Counter[str]:
+    """How often each character occurs once the text is normalized."""
+    normalizer = bare_tokenizer(models.BPE()).normalizer
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalizer.normalize_str(text))
+    return counts
+
+
+def _learn_bpe(texts: Iterable[str], room: int, characters: Sequence[str]) -> list[tuple[str, float]]:
+    """The given characters by code, then merged pieces as they were learned."""
     tokenizer = bare_tokenizer(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=room,
         min_frequency=_LEAST_COUNT,
-        limit_alphabet=max(1, room // 2),  # rarer characters go to bytes
+        initial_alphabet=list(characters),
+        limit_alphabet=len(characters),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -225,7 +243,7 @@ def _learn_bpe(texts: Iterator[str], room: int) -> list[tuple[str, float]]:
     return [(piece, 0.0) for piece in sorted(vocabulary, key=vocabulary.__getitem__)]
 
 
-def _learn_unigram(texts: Iterator[str], room: int) -> list[tuple[str, float]]:
+def _learn_unigram(texts: Iterable[str], room: int) -> list[tuple[str, float]]:
     """Pieces and log-probabilities, the likeliest first."""
     tokenizer = bare_tokenizer(models.Unigram())
     trainer = trainers.UnigramTrainer(
