@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from etude.data import prose, read_documents, read_records, write_records
+from etude.data import prose, read_documents, read_records, read_rows, write_records
 from etude.errors import EtudeError
 
 
@@ -83,9 +83,9 @@ def test_malformed_files_are_named(tmp_path: Path, name: str, content: str, mess
 
 
 def test_other_sources_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}')
+    (tmp_path / "latin.jsonl").write_bytes(b'{"id": "a"}\n{"id": "\xe9"}')
     for source, message in (
-        (tmp_path / "latin.jsonl", "not UTF-8"),
+        (tmp_path / "latin.jsonl", r"latin\.jsonl:2: not UTF-8"),
         (tmp_path / "none.jsonl", "no such file"),
         (tmp_path, "not a saved dataset"),
     ):
@@ -122,3 +122,22 @@ def test_python_brings_its_own_prose() -> None:
     text = prose()
     assert len(text) > 400_000
     assert 'The "with" statement' in text
+
+
+def test_a_hub_dataset_streams_by_split_and_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    folder = Path("org/name")  # a folder of that name is loaded by the same code as the hub's
+    folder.mkdir(parents=True)
+    for name in ("pt", "es"):
+        (folder / f"{name}.jsonl").write_text(json.dumps({"id": name, "text": name}))
+    configs = "".join(
+        f"- config_name: {n}\n  data_files:\n  - split: test\n    path: {n}.jsonl\n" for n in ("pt", "es")
+    )
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    assert [row["text"] for _, row in read_rows("org/name@es:test")] == ["es"]
+    assert [row["text"] for _, row in read_rows("org/name@pt:test")] == ["pt"]
+    with pytest.raises(EtudeError, match="could not be loaded"):
+        list(read_rows("org/name@fr:test"))

@@ -141,7 +141,7 @@ def _identifier() -> Any:
     except ImportError as error:
         raise EtudeError(
             "documents do not state their language (field lang or language), and py3langid is not installed",
-            "pip install py3langid, or leave --language out.",
+            'pip install "etude[language]", or leave --language out.',
         ) from error
     return py3langid
 

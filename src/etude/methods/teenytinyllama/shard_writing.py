@@ -43,6 +43,7 @@ from etude.runs import Run, atomic_path, content_hash, file_hash, write_json
 _BATCH_CHARACTERS = 1 << 21
 _BATCH_DOCUMENTS = 4096
 _FATES = ".fates.npy"
+_SCRATCH = ".screening"
 _SPLITS: tuple[tuple[Literal["train", "val"], Fate], ...] = (("train", Fate.TRAIN), ("val", Fate.VAL))
 
 
@@ -137,7 +138,7 @@ class _Writer:
             for index, (_, document) in enumerate(itertools.islice(stream(), last))
             if index >= start and fates[index] <= Fate.VAL
         )
-        batches = _batches(kept)
+        batches = _batches(kept, min(_BATCH_CHARACTERS, self.shard_tokens))
         for first in batches:
             part = self._part(itertools.chain([first], batches), fates, len(self.parts))
             self.run.finish(f"part-{len(self.parts)}", part)
@@ -243,8 +244,7 @@ class _ShardFile:
 def _screened(stream: Stream, rules: Rules, run: Run, force: bool) -> Screening:
     path = run.path / _FATES
     if not run.finished("screen"):
-        scratch = run.path / ".screening"
-        shutil.rmtree(scratch, ignore_errors=True)
+        scratch = run.path / _SCRATCH
         scratch.mkdir()
         found = screen(stream, rules, scratch, force=force)
         with atomic_path(path) as temporary:
@@ -255,13 +255,15 @@ def _screened(stream: Stream, rules: Rules, run: Run, force: bool) -> Screening:
     return Screening(np.load(path, allow_pickle=False), **run.record("screen"))
 
 
-def _batches(documents: Iterable[tuple[int, Document]]) -> Iterator[list[tuple[int, Document]]]:
+def _batches(
+    documents: Iterable[tuple[int, Document]], characters: int
+) -> Iterator[list[tuple[int, Document]]]:
     batch: list[tuple[int, Document]] = []
     size = 0
     for index, document in documents:
         batch.append((index, document))
         size += len(document.text)
-        if size >= _BATCH_CHARACTERS or len(batch) >= _BATCH_DOCUMENTS:
+        if size >= characters or len(batch) >= _BATCH_DOCUMENTS:
             yield batch
             batch, size = [], 0
     if batch:
@@ -312,5 +314,5 @@ def _texts_hash(stream: Stream) -> str:
 
 def _clean(folder: Path) -> None:
     """Delete what a killed process left half written."""
-    for holder in folder.glob(".*.tmp"):
+    for holder in [*folder.glob(".*.tmp"), folder / _SCRATCH]:
         shutil.rmtree(holder, ignore_errors=True)

@@ -43,8 +43,8 @@ def check_fraction(fraction: float) -> None:
 class LeakCheck:
     """Finds validation documents whose text is inside training documents, by hashes of their paragraphs.
 
-    A document is inside when it occurs as a whole, or when each of its paragraphs of 60 or more characters
-    occurs. Only hashes of the validation paragraphs are held.
+    A document is inside when each of its paragraphs of 60 or more characters occurs there; one without such
+    paragraphs, when it occurs as a document. Only hashes of the validation paragraphs are held.
     """
 
     paragraphs: dict[bytes, bool] = field(default_factory=dict)
