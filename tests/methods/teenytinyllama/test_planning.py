@@ -124,6 +124,8 @@ def test_warnings_and_advice() -> None:
     calm = plan(params=1e6, tokens=2e7, unique_tokens=5e6).notices
     assert not any(line.startswith("warning") for line in calm)
     assert any("profits from more tokens" in line for line in calm)
+    assert any("no prediction" in line for line in calm)
+    assert not any("no prediction" in line for line in plan(preset="160m").notices)
     longer = plan(params=1e6).longer
     assert [row.loss for row in longer] == sorted((row.loss for row in longer), reverse=True)
 

@@ -392,7 +392,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(own: str, tmp_path: Path) -> None:
     peaks = []
-    for copies in (6, 30):
+    for copies in (6, 24):
         rows = (
             {"text": f"{i} {p}\n{i * 31} {p}", "lang": "en"} for i in range(copies * 20) for p in PARAGRAPHS
         )
@@ -400,9 +400,9 @@ def test_memory_does_not_grow_with_the_corpus(own: str, tmp_path: Path) -> None:
         command = [sys.executable, "-c", MEMORY, str(source), own, str(tmp_path / f"out{copies}")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) / 1024)
-    grown = (tmp_path / "30.jsonl").stat().st_size / 2**20 - (tmp_path / "6.jsonl").stat().st_size / 2**20
-    assert grown > 40
-    assert peaks[1] - peaks[0] < 0.5 * grown  # of one pass in memory it would be several times `grown`
+    grown = (tmp_path / "24.jsonl").stat().st_size / 2**20 - (tmp_path / "6.jsonl").stat().st_size / 2**20
+    assert grown > 20
+    assert peaks[1] - peaks[0] < 0.6 * grown  # held in memory, it would be several times `grown`
 
 
 def test_pages_of_other_languages_are_prepared_by_the_same_command(

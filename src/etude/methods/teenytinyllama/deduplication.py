@@ -19,7 +19,7 @@ MINIMA = 128
 _SHINGLE = 5
 _RECALL = 0.99  # least probability that two documents just at the threshold are compared
 _WORD = re.compile(r"\w+")
-_CHUNK = 1 << 16  # pairs compared at a time
+_CHUNK = 1 << 12  # pairs compared at a time
 
 
 def text_key(text: str) -> bytes:

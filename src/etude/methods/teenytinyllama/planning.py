@@ -33,6 +33,7 @@ PAPER_RATE = 2.7e13  # FLOP/s: 6 N D over the seconds of the paper's two emissio
 PAPER_WATTS = 402.0  # kWh over hours of the same records: 400.8 and 402.7
 PAPER_CARBON = 0.3655  # kg CO2eq per kWh of the same records (Germany)
 _FEW, _MANY = 5, 200  # tokens per parameter
+_SMALLEST = 70e6  # parameters of the smallest model behind Hoffmann et al.'s fit
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,9 @@ class PlanResult:
             ("tokens", f"{_short(self.tokens)} ({self.tokens_per_parameter:.1f} per parameter)"),
             *data,
             ("compute", f"{self.flops:.3g} FLOP"),
-            ("time", f"{self.hours:,.1f} h at {_short(self.assumptions['flops_per_second'])} FLOP/s"),
-            ("energy", f"{self.kwh:,.1f} kWh at {self.assumptions['watts']:,.0f} W"),
-            ("emissions", f"{self.kg_co2:,.1f} kg CO2eq"),
+            ("time", f"{_figure(self.hours)} h at {_short(self.assumptions['flops_per_second'])} FLOP/s"),
+            ("energy", f"{_figure(self.kwh)} kWh at {self.assumptions['watts']:,.0f} W"),
+            ("emissions", f"{_figure(self.kg_co2)} kg CO2eq"),
             *cost,
         ]
         laws = [
@@ -148,7 +149,7 @@ class PlanResult:
             for r in self.laws
         ]
         longer = [
-            (r.tokens_per_parameter, _short(r.tokens), f"{r.hours:,.1f}", r.loss, r.perplexity)
+            (r.tokens_per_parameter, _short(r.tokens), _figure(r.hours), r.loss, r.perplexity)
             for r in self.longer
         ]
         return Group(
@@ -323,7 +324,7 @@ def _plan(
             "kg_co2_per_kwh": carbon,
             "price_per_hour": price,
         },
-        notices=tuple(_notices(ratio, tokens, unique)),
+        notices=tuple(_notices(params, tokens, unique)),
     )
 
 
@@ -342,8 +343,9 @@ def _longer_row(name: str, params: float, ratio: float, unique: float | None, ra
     return LongerRow(ratio, tokens, hours, loss, perplexity(loss))
 
 
-def _notices(ratio: float, tokens: float, unique: float | None) -> list[str]:
+def _notices(params: float, tokens: float, unique: float | None) -> list[str]:
     found = []
+    ratio = tokens / params
     if ratio < _FEW:
         found.append(
             f"warning: {ratio:.1f} tokens per parameter, fewer than {_FEW}: a smaller model would do better"
@@ -358,6 +360,11 @@ def _notices(ratio: float, tokens: float, unique: float | None) -> list[str]:
             f"{FRESH_EPOCHS} epochs of this text are 20 tokens per parameter for a model of "
             f"{_short(FRESH_EPOCHS * unique / 20)} parameters"
         )
+    if params < _SMALLEST:
+        found.append(
+            f"the fits are of models from {_short(_SMALLEST)} parameters up: for one of {_short(params)} "
+            "their losses are no prediction, only an order"
+        )
     found += [
         "20 tokens per parameter is the best use of training compute alone; a small model is cheap to run "
         "and profits from more tokens: train it longer when time and text allow",
@@ -371,6 +378,11 @@ def _check_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise EtudeError(f"{name.replace('_', '-')} {value:g}", "Give a number above 0.")
+
+
+def _figure(value: float) -> str:
+    """A quantity with one decimal, or three digits when it is small."""
+    return f"{value:,.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def _short(value: float | None) -> str:

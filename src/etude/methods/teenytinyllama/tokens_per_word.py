@@ -103,32 +103,38 @@ class FertilityResult:
     out: str | None
 
     def __rich__(self) -> RenderableType:
-        """One row a tokenizer, grouped by set of texts; then tokens per document across sets."""
+        """A table per set of texts, one row a tokenizer; then tokens per document across sets."""
         from rich.console import Group
 
-        columns = ("texts", "tokenizer", "entries", "tokens/word", "95 % CI", "tokens/byte", "bytes/token")
-        rows = [
-            (
-                row.texts,
-                row.tokenizer,
-                row.vocab_size,
-                row.tokens_per_word,
-                _span(row.tokens_per_word_interval),
-                row.tokens_per_byte,
-                row.bytes_per_token,
-                f"{row.unknown_share:.2%}",
-                f"{row.relative:.3f} {_span(row.relative_interval)}",
-            )
-            for row in self.rows
-        ]
+        columns = ("tokenizer", "entries", "tokens/word", "95 % CI", "tokens/byte", "bytes/token", "unknown")
         names = list(dict.fromkeys(row.texts for row in self.rows))
-        pages = [
-            (name, *(r.tokens_per_document for r in self.rows if r.tokenizer == name))
-            for name in dict.fromkeys(row.tokenizer for row in self.rows)
-        ]
-        drawn = [table((*columns, "unknown", "relative to the first"), rows)]
+        drawn = []
+        for name in names:
+            of_set = [row for row in self.rows if row.texts == name]
+            rows = [
+                (
+                    row.tokenizer,
+                    row.vocab_size,
+                    row.tokens_per_word,
+                    _span(row.tokens_per_word_interval),
+                    row.tokens_per_byte,
+                    row.bytes_per_token,
+                    f"{row.unknown_share:.2%}",
+                    row.relative,
+                    _span(row.relative_interval),
+                )
+                for row in of_set
+            ]
+            title = f"{name}: {of_set[0].documents:,} documents, {of_set[0].words:,} words"
+            drawn.append(table((*columns, "relative", "95 % CI"), rows, title=title))
         if len(names) > 1:
-            drawn.append(table(("tokens per document", *names), pages))
+            pages = [
+                (name, *(round(r.tokens_per_document) for r in self.rows if r.tokenizer == name))
+                for name in dict.fromkeys(row.tokenizer for row in self.rows)
+            ]
+            one_file = len({name.partition(":")[0] for name in names}) == 1
+            heads = [name.partition(":")[2] if one_file else name for name in names]
+            drawn.append(table(("tokenizer", *heads), pages, title="Tokens per document"))
         lines = [*self.notices, *([f"table: {self.out}"] if self.out else [])]
         return Group(*drawn, *(show(Text(line)) for line in lines))
 
