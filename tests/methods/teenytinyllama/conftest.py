@@ -57,3 +57,49 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return made[key]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`corpus(kind="bpe")` is a prepared corpus of 400 tokens' vocabulary, a tenth of it held out."""
+    from etude.methods.teenytinyllama.reading import Document
+    from etude.methods.teenytinyllama.screening import Rules
+    from etude.methods.teenytinyllama.shard_writing import write_shards
+    from etude.methods.teenytinyllama.tokenizer_training import train_tokenizer
+
+    made: dict[str, Path] = {}
+
+    def make(kind: str = "bpe") -> Path:
+        if kind not in made:
+            texts = [f"{a} {b} {n}" for n, a in enumerate(SENTENCES * 6) for b in SENTENCES]
+            documents = [
+                Document(str(n), text, "manual", "CC-BY-SA-3.0", "pt") for n, text in enumerate(texts)
+            ]
+            folder = tmp_path_factory.mktemp("corpus") / kind
+            size = 400 if kind == "bpe" else 330
+            tokenizer = train_tokenizer(texts, kind=kind, vocab_size=size)  # type: ignore[arg-type]
+            write_shards(documents, tokenizer, folder, block=32, rules=Rules(val_fraction=0.1), force=True)
+            made[kind] = folder
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained_run(corpus: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`trained_run(kind="bpe")` is the folder of a finished pretraining of a model of hidden size 32."""
+    from etude.methods.teenytinyllama.pretraining import pretrain
+
+    made: dict[str, Path] = {}
+
+    def make(kind: str = "bpe") -> Path:
+        if kind not in made:
+            out = tmp_path_factory.mktemp("run") / kind
+            pretrain(
+                corpus(kind), out=out, hidden=32, mlp=64, layers=2, heads=2, context=32, steps=60,
+                tokens_per_step=256, learning_rate=1e-2, energy="estimate",
+            )  # fmt: skip
+            made[kind] = out
+        return made[kind]
+
+    return make

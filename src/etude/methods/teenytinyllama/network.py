@@ -32,7 +32,30 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize in float32; the result has the dtype of `x`."""
-        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+        if torch.compiler.is_compiling() or x.dtype != torch.float32 or x.device.type == "cuda":
+            return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+        normal: Tensor = _RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
+        return normal
+
+
+class _RMSNorm(torch.autograd.Function):
+    """RMSNorm whose gradient is a few passes; n = x / rms(x) is kept for it."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        rate = (
+            torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        )
+        normal = x * rate
+        context.save_for_backward(normal, weight, rate)
+        return normal * weight
+
+    @staticmethod
+    def backward(context: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        normal, weight, rate = context.saved_tensors
+        shared = grad * normal
+        along = torch.matmul(shared, weight).unsqueeze(-1).div_(-normal.shape[-1])
+        return (grad * weight).addcmul_(normal, along).mul_(rate), shared.flatten(0, -2).sum(0), None
 
 
 class _Rotate(torch.autograd.Function):
@@ -98,6 +121,42 @@ class _SwiGLU(torch.autograd.Function):
         return out
 
 
+def rotate(
+    qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, key_heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split the fused projection into q, k, v, with q and k turned by their positions' angles.
+
+    Args:
+        qkv: (B, T, H + 2 K, D).
+        cos: (T, 1, D/2).
+        sin: (T, 1, D/2).
+        heads: H.
+        key_heads: K.
+
+    Returns:
+        q (B, H, T, D), k and v (B, K, T, D).
+    """
+    cos, sin = cos.to(qkv.dtype), sin.to(qkv.dtype)
+    if not torch.compiler.is_compiling():
+        return _Rotate.apply(qkv, cos, sin, heads, key_heads)  # type: ignore[no-untyped-call, no-any-return]
+    q, k, v = torch.split(qkv.transpose(1, 2), [heads, key_heads, key_heads], 1)
+    cos, sin = cos.transpose(0, 1), sin.transpose(0, 1)  # (1, T, D/2)
+
+    def turn(x: Tensor) -> Tensor:
+        first, second = x.chunk(2, -1)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+    return turn(q), turn(k), v
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    """silu(gate) * up of the fused projection (..., 2 mlp)."""
+    if not torch.compiler.is_compiling():
+        return _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call, no-any-return]
+    gate, up = gate_up.chunk(2, -1)
+    return F.silu(gate) * up
+
+
 class Block(nn.Module):
     """Attention and feed-forward layer, each behind an RMSNorm and added to the stream."""
 
@@ -117,13 +176,12 @@ class Block(nn.Module):
         """(B, T, hidden) to the same; `mask` (B, 1, T, T) is True where a token may look."""
         size = (*x.shape[:2], self.heads + 2 * self.key_heads, self.head_size)
         qkv = self.qkv(self.attention_norm(x)).view(size)
-        q, k, v = _Rotate.apply(qkv, cos.to(qkv.dtype), sin.to(qkv.dtype), self.heads, self.key_heads)  # type: ignore[no-untyped-call]
+        q, k, v = rotate(qkv, cos, sin, self.heads, self.key_heads)
         mixed = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=self.key_heads != self.heads
         )
         x = x + self.output(mixed.transpose(1, 2).reshape(x.shape))
-        wide: Tensor = _SwiGLU.apply(self.gate_up(self.mlp_norm(x)))  # type: ignore[no-untyped-call]
-        return x + self.down(wide)  # type: ignore[no-any-return]
+        return x + self.down(swiglu(self.gate_up(self.mlp_norm(x))))  # type: ignore[no-any-return]
 
 
 class Decoder(nn.Module):
@@ -140,6 +198,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
+        self.compiled = False  # whether torch.compile may fuse the loss as well
         self.embedding = nn.Embedding(config.vocab_size, config.hidden)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.hidden, config.norm_eps)
@@ -171,7 +230,7 @@ class Decoder(nn.Module):
         states = self.hidden_states(ids, mask).flatten(0, 1)
         if torch.is_autocast_enabled(states.device.type):
             states = states.to(torch.get_autocast_dtype(states.device.type))
-        return linear_cross_entropy(states, self.output_weight, targets.flatten())
+        return linear_cross_entropy(states, self.output_weight, targets.flatten(), fuse=self.compiled)
 
     def logits(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Token ids (B, T) to logits (B, T, vocabulary)."""

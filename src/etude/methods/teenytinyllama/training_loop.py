@@ -29,6 +29,7 @@ from etude.methods.teenytinyllama.energy import (
     as_record,
     emissions_row,
 )
+from etude.methods.teenytinyllama.heap import kept_pages
 from etude.methods.teenytinyllama.llama_folder import write_llama_folder
 from etude.methods.teenytinyllama.network import Decoder, document_mask, llama_state, load_llama_state
 from etude.methods.teenytinyllama.optimizer import build_adamw, learning_rate_at, set_learning_rate
@@ -86,6 +87,7 @@ def train(
         )
     with ExitStack() as stack:
         team = stack.enter_context(join_team(device))
+        stack.enter_context(kept_pages())
         if settings.compile and not can_compile(team.device):
             raise EtudeError(
                 f"torch.compile has no compiler here for {team.device.type}", "Leave --compile out."
