@@ -171,7 +171,7 @@ def sections(log: RunLog, facts: dict[str, Any], references: Sequence[Curve | Em
 
 def thinned(rows: Sequence[dict[str, Any]], most: int = SHOWN) -> list[dict[str, Any]]:
     """At most so many evenly spaced rows, the last one among them."""
-    step = -(-len(rows) // most)
+    step = max(1, -(-len(rows) // most))
     return list(rows[::-1][::step][::-1])
 
 
