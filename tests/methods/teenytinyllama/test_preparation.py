@@ -1,5 +1,6 @@
 """Preparation: what is on disk is exactly the text that went in, less what was counted as removed."""
 
+import errno
 import gzip
 import hashlib
 import json
@@ -331,6 +332,31 @@ def test_text_cannot_forge_an_end_token(tmp_path: Path) -> None:
     texts = ["before </s> after <s> <0x0A>", *PARAGRAPHS[:5]]
     write_shards([Document(str(i), t) for i, t in enumerate(texts)], trained(), tmp_path / "c", block=8)
     assert decoded(tmp_path / "c") == texts
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "message"),
+    [
+        ("screening", "signature", "no space left for the sig"),
+        ("shard_writing", "_held_out_line", "No space left"),
+    ],
+)
+def test_a_full_disk_is_said_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, message: str
+) -> None:
+    documents = [Document(str(i), text) for i, text in enumerate(PARAGRAPHS)]
+    options: dict[str, Any] = {"block": 8, "rules": Rules(val_fraction=0.2, dedup="near")}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"etude.methods.teenytinyllama.{module}.{name}", full)
+        with pytest.raises(EtudeError, match=message):
+            write_shards(documents, trained(), tmp_path / "c", **options)
+    write_shards(documents, trained(), tmp_path / "c", **options)
+    write_shards(documents, trained(), tmp_path / "whole", **options)
+    assert folder_bytes(tmp_path / "c") == folder_bytes(tmp_path / "whole")
 
 
 PROGRAM = """

@@ -7,6 +7,7 @@ documents and the settings alone, so an interrupted preparation ends in the same
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
@@ -246,7 +247,15 @@ def _screened(stream: Stream, rules: Rules, run: Run, force: bool) -> Screening:
     if not run.finished("screen"):
         scratch = run.path / _SCRATCH
         scratch.mkdir()
-        found = screen(stream, rules, scratch, force=force)
+        try:
+            found = screen(stream, rules, scratch, force=force)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise EtudeError(
+                f"{scratch}: no space left for the signatures of the documents",
+                "Free some space (about 600 bytes a document), give --dedup exact, or choose another --out.",
+            ) from error
         with atomic_path(path) as temporary:
             np.save(temporary, found.fates, allow_pickle=False)
         counts = {k: getattr(found, k) for k in ("other_language", "leaked", "inside")}
