@@ -38,7 +38,7 @@ def test_a_pretrained_model_is_quantized_and_tested_by_commands_and_files_only(t
     build = [
         "build",
         "--lengths",
-        "256",
+        "160",
         "--stars",
         "2",
         "--tokenizer",
