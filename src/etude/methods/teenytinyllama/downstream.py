@@ -30,6 +30,7 @@ from etude.methods.teenytinyllama.finetuning import PAPER, Tuning, tune_classifi
 from etude.methods.teenytinyllama.model_folders import save_model
 from etude.methods.teenytinyllama.sentence_selection import Pair, read_pairs
 from etude.models import load_causal_lm
+from etude.models.quiet import quiet_transformers
 
 TASK = "FaQuAD balanced accuracy"
 _PREFIX = "FaQuAD: "
@@ -114,7 +115,8 @@ def _tuned(folder: Path, questions: Path, seed: int) -> Measurement:
             )
             tried.append((result.validation_loss or 0.0, rate, out / "model"))
         _, rate, chosen = min(tried)
-        model = AutoModelForSequenceClassification.from_pretrained(chosen)
+        with quiet_transformers():
+            model = AutoModelForSequenceClassification.from_pretrained(chosen)
         names = label_names(splits["train"], questions)
         truth = label_ids(splits["test"], names, questions)
         tokens = LabeledTokens(lm.tokenizer, splits["test"], truth, context)

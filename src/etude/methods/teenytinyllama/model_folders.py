@@ -7,6 +7,7 @@ from typing import Any
 
 from etude.errors import EtudeError
 from etude.models import CausalLM, load_causal_lm
+from etude.models.quiet import quiet_transformers
 from etude.runs import atomic_path
 
 
@@ -46,6 +47,6 @@ def load_model(name: str, *, device: str | None = None) -> CausalLM:
 
 def save_model(folder: Path, model: Any, tokenizer: Any) -> None:
     """Write model and tokenizer as one transformers folder, in one step."""
-    with atomic_path(folder) as temporary:
+    with quiet_transformers(), atomic_path(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
