@@ -1,10 +1,10 @@
 """Pretraining by `teenytinyllama` against the Hugging Face Trainer and litgpt, on the same model and tokens.
 
-Every arm is a process of its own that trains the same Llama shape from fresh weights on the same shards
-with the same AdamW, tokens a step, dtype and threads; rounds are interleaved, so that a busy machine slows all
-arms alike. A round times steps after some to warm up: wall clock, processor time, and the highest resident
-memory. `limit` is what the cores could do if a step were its matrix products alone (tokens x 6 N over the
-measured matrix rate).
+Every arm is a process of its own that trains the same Llama shape from fresh weights on the same tokens.
+AdamW, tokens a step, dtype and threads are the same; rounds are interleaved, so that a busy machine slows all
+arms alike. A round times steps after some to warm up: wall clock, processor time, highest resident memory.
+`limit` is what the cores could do if a step were its matrix products alone (tokens x 6 N over the measured
+matrix rate).
 
 The Trainer needs nothing more. litgpt has an environment of its own, found by `ETUDE_LITGPT_PYTHON`:
 

@@ -9,6 +9,7 @@ emissions.csv   CodeCarbon's columns, one row a checkpoint, each the sum since t
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -71,4 +72,5 @@ def to_yaml(value: dict[str, Any], indent: str = "") -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    return json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n"
