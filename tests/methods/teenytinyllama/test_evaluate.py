@@ -150,6 +150,12 @@ def test_classification_suites_take_a_prompt_and_names_for_the_labels(tmp_path):
         read_suite(path, labels=("a", "b", "c"))
 
 
+def test_both_texts_of_a_pair_are_read(tmp_path):
+    rows = [{"text": "Quem dorme?", "pair": "O gato dorme.", "label": x} for x in ("sim", "não")]
+    suite = read_suite(str(write_rows(tmp_path / "p.jsonl", rows)))
+    assert suite.items[0] == Item("Quem dorme?\nO gato dorme.\n", ("não", "sim"), 1)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

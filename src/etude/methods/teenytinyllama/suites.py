@@ -84,8 +84,8 @@ def read_suite(source: str, *, prompt: str | None = None, labels: Sequence[str] 
     r"""Read a suite from JSONL, CSV, Parquet, a saved dataset, or the hub (`org/name:split`).
 
     Multiple choice: a prompt, `choices` (texts, or `{"text": [...], "label": [...]}` as ARC has them) and
-    `answer` (a number from 0, a letter, a label, or the text). Classification: `text` and `label`, or a
-    prompt and label without choices.
+    `answer` (a number from 0, a letter, a label, or the text). Classification: `text` (and `pair`) and
+    `label`, or a prompt and label without choices.
 
     Args:
         source: Where the rows are.
@@ -154,7 +154,7 @@ def _label_items(
     source: str, rows: Sequence[tuple[int, Mapping[str, Any]]], prompt: str | None, labels: Sequence[str]
 ) -> list[Item]:
     found = [
-        (str(_value(source, n, row, (*TEXT, *PROMPT))), str(_value(source, n, row, ANSWER)))
+        (_whole(str(_value(source, n, row, (*TEXT, *PROMPT))), row), str(_value(source, n, row, ANSWER)))
         for n, row in rows
     ]
     names = sorted({label for _, label in found})
@@ -169,6 +169,11 @@ def _label_items(
     around = prompt if prompt is not None else "{text}\n"
     choices = tuple(labels or names)
     return [Item(around.replace("{text}", text), choices, names.index(label)) for text, label in found]
+
+
+def _whole(text: str, row: Mapping[str, Any]) -> str:
+    """A text, and the other text of a pair on the next line."""
+    return f"{text}\n{row['pair']}" if row.get("pair") else text
 
 
 def continuation(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], list[int]]:
