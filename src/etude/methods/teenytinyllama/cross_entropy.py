@@ -35,7 +35,7 @@ def chunk_rows(tokens: int, vocab_size: int, device: torch.device) -> int:
     return max(1, min(tokens, max(_LEAST_ROWS, budget // vocab_size)))
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, chunk: int | None = None, fuse: bool = False
 ) -> Tensor:

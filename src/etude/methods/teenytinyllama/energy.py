@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import platform
 import time
@@ -264,16 +265,29 @@ def _start_codecarbon(settings: EnergySettings) -> Any:
     """A running offline tracker; None when the package is not there and was not insisted on."""
     try:
         from codecarbon import OfflineEmissionsTracker
+        from codecarbon.output_methods.base_output import BaseOutput
     except ImportError as error:
         if settings.source == "codecarbon":
             raise EtudeError(
                 "the package codecarbon is not installed", "pip install codecarbon, or --energy estimate."
             ) from error
         return None
+
+    class LastReading(BaseOutput):  # type: ignore[misc]
+        """Keeps the figures of each flush."""
+
+        last: Any = None
+
+        def out(self, total: Any, delta: Any) -> None:
+            self.last = total
+
+    readings = LastReading()
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)
     try:
         tracker = OfflineEmissionsTracker(
             country_iso_code=settings.country or "USA",
             save_to_file=False,
+            output_handlers=[readings],
             log_level="error",
             allow_multiple_runs=True,
         )
@@ -285,12 +299,13 @@ def _start_codecarbon(settings: EnergySettings) -> Any:
             ) from error
         console().print(f"note: codecarbon could not start ({error}); energy is an estimate"[:300])
         return None
+    tracker.readings = readings
     return tracker
 
 
 def _from_codecarbon(tracker: Any, settings: EnergySettings) -> Consumption:
     kg = float(tracker.flush() or 0.0)
-    data = tracker.final_emissions_data
+    data = tracker.readings.last
     if settings.country is None:
         kg, factor = (
             float(data.energy_consumed) * settings.kg_per_kwh,

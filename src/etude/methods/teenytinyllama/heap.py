@@ -1,7 +1,7 @@
 """Memory that a training frees and needs again each step stays with the process.
 
-glibc gives large blocks back to the system when they are freed, and each step then faults in every page of its
-activations again: thousands of page faults a step on a small model.
+glibc gives large blocks back to the system when they are freed, and each step then faults in every page of
+its activations again: thousands of page faults a step on a small model.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ tokenizer, model = AutoTokenizer.from_pretrained(PATH), AutoModelForCausalLM.fro
 
 
 def _shape(config: ModelConfig) -> str:
-    rows = [
+    rows: list[list[Any]] = [
         ["parameters", parameters(config)],
         ["hidden, feed-forward", f"{config.hidden}, {config.mlp}"],
         ["layers, heads, heads of keys", f"{config.layers}, {config.heads}, {config.key_heads}"],

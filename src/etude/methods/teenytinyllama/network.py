@@ -46,7 +46,7 @@ class _RMSNorm(torch.autograd.Function):
         rate = (
             torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         )
-        normal = x * rate
+        normal: Tensor = x * rate
         context.save_for_backward(normal, weight, rate)
         return normal * weight
 
@@ -230,7 +230,8 @@ class Decoder(nn.Module):
         states = self.hidden_states(ids, mask).flatten(0, 1)
         if torch.is_autocast_enabled(states.device.type):
             states = states.to(torch.get_autocast_dtype(states.device.type))
-        return linear_cross_entropy(states, self.output_weight, targets.flatten(), fuse=self.compiled)
+        loss: Tensor = linear_cross_entropy(states, self.output_weight, targets.flatten(), fuse=self.compiled)
+        return loss
 
     def logits(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Token ids (B, T) to logits (B, T, vocabulary)."""
