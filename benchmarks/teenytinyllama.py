@@ -12,7 +12,7 @@ The Trainer needs nothing more. litgpt has an environment of its own, found by `
     litgpt-env/bin/pip install litgpt==0.5.13 "torch>=2.10,<2.14" numpy
     ETUDE_LITGPT_PYTHON=litgpt-env/bin/python python -m benchmarks teenytinyllama
 
-litgpt's own `pretrain` passes the model through torch.compile; it is timed so, and without.
+litgpt's own `pretrain` passes the model through torch.compile; nano is timed so, and without.
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ def main(*, quick: bool = False) -> dict[str, Any]:
         quick: nano alone, two rounds, without the compiled arms.
     """
     litgpt = os.environ.get("ETUDE_LITGPT_PYTHON")
-    arms = [arm for arm in ARMS if litgpt or not arm.startswith("litgpt")]
-    if quick:
-        arms = [arm for arm in arms if "compiled" not in arm]
+    available = [arm for arm in ARMS if litgpt or not arm.startswith("litgpt")]
     threads = min(2, os.cpu_count() or 1)
     cases = (
         [("nano", "float32")] if quick else [("nano", "float32"), ("micro", "float32"), ("mini", "float32")]
@@ -112,6 +110,8 @@ def main(*, quick: bool = False) -> dict[str, Any]:
                 "steps": steps,
                 "warm": 4,
             }
+            compiled = preset == "nano" and not quick
+            arms = [arm for arm in available if compiled or "compiled" not in arm]
             found: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
             rates: list[float] = []
             for round_number in range(2 if quick else 3):

@@ -39,6 +39,20 @@ def test_held_out_pages_are_in_no_training_text_of_any_language(shared_data):
     assert len({d.id for d in corpora.manuals}) == len(corpora.manuals) == 147
 
 
+def test_paragraphs_left_in_english_are_in_the_english_text_alone(shared_data):
+    folder = shared_data("teenytinyllama")
+    rows = map(json.loads, (folder / "parallel_handbook.jsonl").read_text(encoding="utf-8").splitlines())
+    english = {row["id"]: set(paragraphs(row["en"])) for row in rows}
+    training = read_corpora(folder).training
+    for language in LANGUAGES:
+        shared = sum(
+            line in english[d.id.rpartition(":")[0]]
+            for d in training[language]
+            for line in paragraphs(d.text)
+        )
+        assert (shared == 0) == (language != "en")
+
+
 def test_without_data_the_claim_says_what_it_needs(tmp_path):
     with pytest.raises(EtudeError, match=r"needs pt_docs_train\.jsonl"):
         claim()

@@ -43,7 +43,8 @@ COLUMNS = ("steps", "epochs", "MB read", "manuals, all bytes", "news, all bytes"
 NOTES = (
     "Arms are named tokenizer/text: A native/native, and so on; `equal bytes` reads as many bytes as A does.",
     "Tokenizers and arms are trained on equal bytes of one handbook's pages; held-out pages stay out in "
-    "every language. The news are a second, harder set: no training text is like them.",
+    "every language, and paragraphs that were left in English stay out of the other languages. The news are "
+    "a second, harder set: no training text is like them.",
     "At equal compute arm C also sees only a sixth as much native text: the result is about equal compute, "
     "not about multilingual models in general.",
     "Metrics are means over documents; `all bytes` weighs documents by their bytes.",

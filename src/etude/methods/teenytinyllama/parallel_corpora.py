@@ -2,7 +2,8 @@
 
 The pages of one handbook exist in every language, so that only the language differs between the texts. What
 is held out stays out in every language: pages are used for training only if their id is among the native
-training documents, and no paragraph of a held-out page is kept, wherever else it stands.
+training documents, and no paragraph of a held-out page is kept, wherever else it stands. Paragraphs that
+another language shares word for word with the English page were never translated and are left out of it.
 """
 
 from __future__ import annotations
@@ -95,8 +96,11 @@ def read_corpora(folder: Path) -> Corpora:
             if row["id"] not in known:
                 continue
             lines = paragraphs(row[language])
-            kept = [line for line in dict.fromkeys(lines) if line not in held_out and line not in seen]
             removed += sum(line in held_out for line in lines)
+            barred = held_out | seen
+            if language != "en":
+                barred |= set(paragraphs(row["en"]))
+            kept = [line for line in dict.fromkeys(lines) if line not in barred]
             seen.update(kept)
             if kept:
                 text = "\n".join(kept)
