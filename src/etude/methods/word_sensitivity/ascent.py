@@ -18,7 +18,7 @@ from etude.methods.word_sensitivity.perturbation import Rule
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From points (B, d) to values (B,) and gradients (B, d)."""
 
-_SETTLED = 1e-7  # relative rise of every start below which a conditional-gradient ascent has ended
+_SETTLED = 1e-5  # relative rise of every start below which a conditional-gradient ascent has ended
 
 
 @dataclass(frozen=True)

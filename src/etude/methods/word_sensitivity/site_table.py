@@ -152,8 +152,9 @@ def measure(
     paths = resolve_sites(loaded.model, sites)
     probe = ModelProbe(loaded.model, paths, output=output, head=head)
     chosen, skipped = _first_tokens(texts, model, sizes[-1], count, skip_short)
-    table = loaded.model.get_input_embeddings().weight.detach()
-    candidates = replacement_tokens(loaded.tokenizer, table, words, seed) if method == "vocabulary" else None
+    candidates = None
+    if method == "vocabulary":
+        candidates = replacement_tokens(loaded.tokenizer, loaded.model, words, seed)
     config = {
         "model": loaded.revision, "texts": "built-in" if texts is None else file_hash(texts), "sites": paths,
         "lengths": sizes, "method": method, "output": output, "head": head, "positions": positions,
@@ -164,11 +165,11 @@ def measure(
         rows: list[dict[str, Any]] = []
         for n in sizes:
             for text_id, ids in chosen:
+                x = embed_ids(loaded.model, ids[:n])
                 shared = {
-                    "map": model, "head": head, "source": source, "n": n, "d": table.shape[1], "seed": seed,
+                    "map": model, "head": head, "source": source, "n": n, "d": x.shape[1], "seed": seed,
                     "text_id": text_id, "method": method, "radius": radius if method == "ascent" else None,
                 }  # fmt: skip
-                x = table[list(ids[:n])]
                 spots = choose_positions(positions, n, seed)
                 settings = (radius, starts, steps, seed, batch)
                 compute = partial(_all_sites, probe, x, spots, candidates, settings, shared)
@@ -183,13 +184,24 @@ def measure(
     return found
 
 
-def replacement_tokens(tokenizer: Any, table: Tensor, words: int, seed: int) -> Vocabulary:
+def embed_ids(model: Any, ids: Sequence[int]) -> Tensor:
+    """Input embeddings of token ids as the model makes them, (tokens, d)."""
+    module = model.get_input_embeddings()
+    with torch.no_grad():
+        rows: Tensor = module(torch.tensor(list(ids), device=module.weight.device))
+    return rows
+
+
+def replacement_tokens(tokenizer: Any, model: Any, words: int, seed: int) -> Vocabulary:
     """Real tokens to try: not special, not an all-zero row, not whitespace alone."""
+    if words < 0:
+        raise EtudeError(f"{words} replacement words", "Give a positive number, or 0 for the whole vocabulary.")
+    table = model.get_input_embeddings().weight.detach()
     special = set(tokenizer.all_special_ids)
     used = (table != 0).any(1).tolist()
     usable = [i for i in range(min(len(table), len(tokenizer))) if i not in special and used[i]]
     ids = [i for i in sample_ids(usable, words, seed) if str(tokenizer.decode([i])).strip()]
-    return Vocabulary(table[ids], tuple(ids), token_texts(tokenizer, ids))
+    return Vocabulary(embed_ids(model, ids), tuple(ids), token_texts(tokenizer, ids))
 
 
 def sites_at(
