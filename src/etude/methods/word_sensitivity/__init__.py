@@ -1,9 +1,10 @@
 # ruff: noqa: F401
 """Word sensitivity: how far one changed word can move a feature map or a layer of a transformer.
 
-Bombari & Mondelli, "Towards Understanding the Word Sensitivity of Attention Layers: A Study via Random Features",
-ICML 2024, arXiv 2402.02969. The supremum over changes of one token, relative to the map's size; how it scales with
-the length of the text; and whether a learner on such features can tell two texts that differ in one word.
+Bombari & Mondelli, "Towards Understanding the Word Sensitivity of Attention Layers: A Study via Random
+Features", ICML 2024, arXiv 2402.02969. The supremum over changes of one token, relative to the map's size;
+how it scales with the length of the text; and whether a learner on such features can tell two texts that
+differ in one word.
 
     from etude.methods.word_sensitivity import curve, measure, modify, words
     print(curve("raf", "reviews.jsonl", [16, 32, 64, 128, 256]))

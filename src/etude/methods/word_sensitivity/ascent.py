@@ -1,8 +1,9 @@
 """Climbing to the supremum: many starts at once, the best point of each kept.
 
-The distance is a (near-)convex function of Δ, so its maximum lies on the sphere. For convex maps (RF, DRF) the
-conditional gradient Δ <- r g/‖g‖ rises at every step and stops at a fixed point. Attention features are not
-convex: there a normalized step of length 2r(1 - t/T), back onto the sphere, starts coarse and ends fine.
+The distance is a (near-)convex function of Δ, so its maximum lies on the sphere. For convex maps (RF, DRF)
+the conditional gradient Δ <- r g/‖g‖ rises at every step and stops at a fixed point. Attention features are
+not convex: there a normalized step of length 2r(1 - t/T), back onto the sphere, starts coarse and ends
+fine.
 """
 
 from __future__ import annotations
@@ -83,4 +84,5 @@ def project(points: Tensor, radius: float, *, sphere: bool) -> Tensor:
     """The nearest points of the sphere, or of the ball, of this radius. (B, d)."""
     lengths = points.norm(dim=1, keepdim=True).clamp(min=1e-30)
     scale = radius / lengths
-    return points * (scale if sphere else scale.clamp(max=1.0))
+    projected: Tensor = points * (scale if sphere else scale.clamp(max=1.0))
+    return projected

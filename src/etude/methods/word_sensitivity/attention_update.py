@@ -4,15 +4,15 @@ With y = x_i + Δ, every row j ≠ i of φ is a mixture of y and of m_j, its att
 
     φ_j(Δ) = β_j m_j + α_j y,   α_j = κ(t_j)/(Z_j + κ(t_j)),   β_j = Z_j/(Z_j + κ(t_j)),   t_j = x_jᵀ W y/√d
 
-where κ is exp or ReLU and Z_j the sum of κ over the other rows. With α_j at Δ = 0 written α⁰_j, u_j = α⁰_j - α_j,
-c_j = m_j - x_i (and m_j = 0 where Z_j = 0),
+where κ is exp or ReLU and Z_j the sum of κ over the other rows. With α_j at Δ = 0 written α⁰_j, u_j = α⁰_j
+- α_j, c_j = m_j - x_i (and m_j = 0 where Z_j = 0),
 
     φ_j(Δ) - φ_j(0) = u_j c_j + α_j Δ,   ‖·‖² = u_j² ‖c_j‖² + 2 α_j u_j ⟨c_j, Δ⟩ + α_j² ‖Δ‖²
 
-which has no cancellation and needs two inner products with Δ. Row i itself has new weights p over (x_l, y); with
-q = p - p⁰ it moves by Xᵀq + p_i Δ, whose norm follows from XXᵀ and XΔ. So one step is one product of the stacked
-(4n, d) matrix [XW; XWᵀ; C; X] with Δ, one of the symmetric part of W for the score of y with itself, and their
-transposes for the gradient: no n x n work over d, no n d² work.
+which has no cancellation and needs two inner products with Δ. Row i itself has new weights p over (x_l, y);
+with q = p - p⁰ it moves by Xᵀq + p_i Δ, whose norm follows from XXᵀ and XΔ. So one step is one product of
+the stacked (4n, d) matrix [XW; XWᵀ; C; X] with Δ, one of the symmetric part of W for the score of y with
+itself, and their transposes for the gradient: no n x n work over d, no n d² work.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class AttentionPerturbation(Perturbation):
         self.columns = terms.scores[:, i : i + 1]  # t_j at Δ = 0
         self.alpha, _ = self._shares(self.columns)
         self.own = self._attend(terms.scores[i][:, None])  # p⁰, (n, 1)
-        rest = torch.where(self.mass > (0 if kernel == "relu" else -torch.inf), 1 - self.alpha, 0 * self.alpha)
+        rest = torch.where(
+            self.mass > (0 if kernel == "relu" else -torch.inf), 1 - self.alpha, 0 * self.alpha
+        )
         base = rest * self.mixed + self.alpha * x[i]
         base[i] = (self.own.T @ x)[0]
         self.base = base
@@ -135,7 +137,8 @@ class AttentionPerturbation(Perturbation):
             summed = self.terms.queries[order].cumsum(0)
             directions.append(summed[torch.tensor(sizes, device=self.row.device) - 1])
         u = torch.cat(directions)
-        return u * (radius / u.norm(dim=1, keepdim=True).clamp(min=1e-30))
+        sets: Tensor = u * (radius / u.norm(dim=1, keepdim=True).clamp(min=1e-30))
+        return sets
 
     def _shares(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """α and dα/dt at scores t, (n, B)."""
@@ -171,7 +174,7 @@ class AttentionPerturbation(Perturbation):
     def _forward(self, moved: Tensor) -> tuple[Tensor, ...]:
         """Squared distances (B,) in float64, and what the gradient needs; `moved` is (d, B)."""
         n, i = len(self.terms.x), self.position
-        queried, keyed, toward, along = (self.stack @ moved).split(n)
+        queried, keyed, toward, along = torch.split(self.stack @ moved, n)
         alpha, slope, p, q, (scores, turned) = self._weights(queried, keyed, moved)
         length = moved.square().sum(0)
         u = self.alpha - alpha

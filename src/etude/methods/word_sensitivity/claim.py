@@ -1,15 +1,14 @@
 """The paper's claim: random features forget a word as 1/√n, attention features do not.
 
-One verdict, on exponents of S against n on real text. Beside it, without a verdict: deep and ReLU arms, the closed
-form alone, the regime where it must break (n ≫ d), real sites of a model under real words and under the worst
-vector, and context modification.
+One verdict, on exponents of S against n on real text. Beside it, without a verdict: deep and ReLU arms, the
+closed form alone, the regime where it must break (n ≫ d), real sites of a model under real words and under
+the worst vector, and context modification.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,9 +181,7 @@ def claim(
     return claim_on(BUDGETS[scale], scale=scale, data=data, seeds=seeds or (0, 1, 2), model=name)
 
 
-def claim_on(
-    budget: Budget, *, scale: str, data: Path | None, seeds: tuple[int, ...], model: str
-) -> Claim:
+def claim_on(budget: Budget, *, scale: str, data: Path | None, seeds: tuple[int, ...], model: str) -> Claim:
     """The claim on any budget that has the arms RF and RAF."""
     reviews = None if data is None else data / REVIEWS
     if reviews is None or not reviews.is_file():
@@ -275,9 +272,7 @@ def _scaling_arm(arm: Scaling, budget: Budget, reviews: Path, model: str) -> Arm
     return Arm(arm.name, run, config=asdict(arm))
 
 
-def _site_arm(
-    name: str, sites: Sites, reviews: Path, model: str, method: Any, output: Any
-) -> Arm:
+def _site_arm(name: str, sites: Sites, reviews: Path, model: str, method: Any, output: Any) -> Arm:
     ascent = method == "ascent"
 
     def run(seed: int) -> Measurement:
@@ -307,9 +302,13 @@ def _modification_arm(map_: str, budget: Budget, reviews: Path, model: str) -> A
                 order=seed,
             )  # fmt: skip
             shape = Shape(setting.n, setting.d, setting.k)
-            rows += modification_rows(map_, shape, data, seed, n_train=setting.n_train, how=setting.objectives)
+            rows += modification_rows(
+                map_, shape, data, seed, n_train=setting.n_train, how=setting.objectives
+            )
         scores = {
-            f"n={r['n']}, {r['learner']}, {r['objective']}, penalty {r['penalty']:g} | {r['text_id']}": r["error"]
+            f"n={r['n']}, {r['learner']}, {r['objective']}, penalty {r['penalty']:g} | {r['text_id']}": r[
+                "error"
+            ]
             for r in rows
         }
         return Measurement({"Err": scores}, {"rows": rows})
@@ -329,7 +328,9 @@ def _slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _rows(evidence: Evidence, name: str) -> list[dict[str, Any]]:
     """An arm's rows on every seed."""
-    found = (m.facts.get("rows", []) for a in evidence.arms if a.name == name for m in a.measurements.values())
+    found = (
+        m.facts.get("rows", []) for a in evidence.arms if a.name == name for m in a.measurements.values()
+    )
     return [row for rows in found for row in rows]
 
 

@@ -1,7 +1,8 @@
 """Texts in: rows with `text` (and `label`), plain text, or arrays of embeddings; as rows of norm √d.
 
-Tokens are embedded by the rows of a model's embedding matrix, read from its weights without loading the model.
-No token is added and none is padded: a text shorter than asked for is refused, or dropped and counted.
+Tokens are embedded by the rows of a model's embedding matrix, read from its weights without loading the
+model. No token is added and none is padded: a text shorter than asked for is refused, or dropped and
+counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The two learners of context modification: min-norm interpolation, fine-tuned or re-trained on one more text.
+"""The learners of context modification: min-norm interpolation, fine-tuned or re-trained on one more text.
 
-Φ (N, p) holds the features of the training texts, Y their labels, θ0 = Φ⁺Y. A new text X with label y is learned by
-one exact step, θ_f = θ0 + φ(X)(y - φ(X)ᵀθ0)/‖φ(X)‖², or by interpolating all N + 1 texts, θ_r. For any changed text,
+Φ (N, p) holds the features of the training texts, Y their labels, θ0 = Φ⁺Y. A new text X with label y is
+learned by one exact step, θ_f = θ0 + φ(X)(y - φ(X)ᵀθ0)/‖φ(X)‖², or by interpolating all N + 1 texts, θ_r.
+For any changed text,
 
     φ(X')ᵀθ = φ(X')ᵀθ0 + F (y - φ(X)ᵀθ0),   F_f = ⟨φ(X'), φ(X)⟩/‖φ(X)‖²,   F_r = ⟨φ(X'), P⊥φ(X)⟩/‖P⊥φ(X)‖²
 
@@ -46,19 +47,20 @@ class MinNormFit:
         miss = float((self.features @ self.theta - labels.double()).abs().max())
         if not miss <= _MISS:
             raise EtudeError(
-                f"{len(labels)} labels cannot be interpolated: the features have rank {self.rank}, and the best "
-                f"fit misses a label by {miss:.3g}",
+                f"{len(labels)} labels cannot be interpolated: the features have rank {self.rank}, and the "
+                f"best fit misses a label by {miss:.3g}",
                 "Use fewer training texts, more features (k, n, d), or drop texts that occur twice.",
             )
 
     def beside(self, feature: Tensor) -> Tensor:
         """P⊥φ, (p,)."""
         phi = feature.double()
-        once = phi - self.features.T @ (self.inverse @ (self.features @ phi))
-        return once - self.features.T @ (self.inverse @ (self.features @ once))  # again, for the rounding
+        once: Tensor = phi - self.features.T @ (self.inverse @ (self.features @ phi))
+        again: Tensor = self.features.T @ (self.inverse @ (self.features @ once))  # what rounding left
+        return once - again
 
     def alignment_vector(self, feature: Tensor, learner: Learner) -> Tensor:
-        """v with F = ⟨φ(X'), v⟩ after learning the text with this feature φ(X), (p,).
+        """V with F = ⟨φ(X'), v⟩ after learning the text with this feature φ(X), (p,).
 
         Raises:
             EtudeError: φ(X) lies in the span of the training features, so no re-training can learn X.

@@ -1,9 +1,9 @@
 """Places in a transformer as feature maps: input embeddings (n, d) -> what a module gives out.
 
-A forward hook records the site (a pre-hook on the output projection for a single head). The pass stops at the
-deepest site asked for. In a causal model the rows before i cannot change, so their keys and values are computed
-once and shared by every replacement; only rows from i on run again. Whether a model is causal is tried, not
-believed.
+A forward hook records the site (a pre-hook on the output projection for a single head). The pass stops at
+the deepest site asked for. In a causal model the rows before i cannot change, so their keys and values are
+computed once and shared by every replacement; only rows from i on run again. Whether a model is causal is
+tried, not believed.
 """
 
 from __future__ import annotations
@@ -138,13 +138,9 @@ class ModelProbe:
         for site in self.sites:
             note = keep(site)
             if self.head is None:
-                handles.append(
-                    self._hooked(site).register_forward_hook(lambda m, i, o, note=note: note(o))
-                )
+                handles.append(self._hooked(site).register_forward_hook(lambda m, i, o, note=note: note(o)))
             else:
-                handles.append(
-                    self._hooked(site).register_forward_pre_hook(lambda m, i, note=note: note(i))
-                )
+                handles.append(self._hooked(site).register_forward_pre_hook(lambda m, i, note=note: note(i)))
         try:
             yield
         finally:
@@ -233,7 +229,7 @@ class SitePerturbation(Perturbation):
         lengths = toward.norm(dim=1, keepdim=True).clamp(min=1e-30)
         pool = torch.cat([toward * (radius / lengths), on_sphere(2 * count, self.row, radius, random)])
         with torch.no_grad():
-            values = torch.cat([self.squared_distances(part) for part in pool.split(16)])
+            values = torch.cat([self.squared_distances(part) for part in torch.split(pool, 16)])
         return pool[values.argsort(descending=True)[:count]]
 
 
@@ -255,7 +251,9 @@ class ModelSite:
     ) -> None:
         sites = resolve_sites(model, path)
         if len(sites) > 1:
-            raise EtudeError(f"{path} names {len(sites)} sites", "Name one, or use etude word-sensitivity measure.")
+            raise EtudeError(
+                f"{path} names {len(sites)} sites", "Name one, or use etude word-sensitivity measure."
+            )
         self.site = sites[0]
         self.probe = ModelProbe(model, sites, output=output, head=head)
 

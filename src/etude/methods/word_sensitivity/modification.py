@@ -1,8 +1,8 @@
 """Context modification: can a learner that saw a text tell it from the same text with one word changed?
 
-The text X has label y; with its row i changed it shall have label -y. The error is Err = (f(X^i(Δ)) + y)² of the
-learner f that has just learned X, minimized over Δ in the ball. Where the old prediction moves by at most γ < 2,
-random features have Err ≥ (2 - γ)² up to vanishing terms: they cannot tell (paper section 5).
+The text X has label y; with its row i changed it shall have label -y. The error is Err = (f(X^i(Δ)) + y)²
+of the learner f that has just learned X, minimized over Δ in the ball. Where the old prediction moves by at
+most γ < 2, random features have Err ≥ (2 - γ)² up to vanishing terms: they cannot tell (paper section 5).
 """
 
 from __future__ import annotations
@@ -160,15 +160,18 @@ class ModificationTask:
         around, phi, y = self.around[index, position], self.features[index], float(self.labels[index])
         f0 = float(phi @ self.fit.theta)
         own = self.fit.alignment_vector(phi, learner)
-        aim = {"loss": learner, "features": "fine_tuned", "feature_alignment": "retrained"}[objective]
-        aimed = own if aim == learner else self.fit.alignment_vector(phi, aim)  # type: ignore[arg-type]
+        aims: dict[Objective, Learner] = {"features": "fine_tuned", "feature_alignment": "retrained"}
+        aim = aims.get(objective, learner)
+        aimed = own if aim == learner else self.fit.alignment_vector(phi, aim)
         forms = around.linear_forms(torch.stack([self.fit.theta, own, aimed]))
 
         def quality(deltas: Tensor) -> Tensor:
             old, share, toward = forms(deltas).T.double()
             if objective != "loss":
-                return -(toward + 1).square()
-            return -(old + share * (y - f0) + y).square() - penalty * (old - f0).square()
+                error: Tensor = (toward + 1).square()
+            else:
+                error = (old + share * (y - f0) + y).square() + penalty * (old - f0).square()
+            return -error
 
         def climbed(deltas: Tensor) -> tuple[Tensor, Tensor]:
             leaf = deltas.detach().requires_grad_()

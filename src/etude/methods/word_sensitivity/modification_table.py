@@ -20,7 +20,7 @@ from etude.methods.word_sensitivity.results import folder_of, write_table
 from etude.methods.word_sensitivity.scaling import MAPS, Shape
 from etude.methods.word_sensitivity.supremum import check_settings, name_of
 from etude.models import model_directory, model_revision
-from etude.render import Figure, TableBlock, Text, console, save_page, show
+from etude.render import Block, Figure, TableBlock, Text, console, save_page, show
 from etude.runs import Run, file_hash
 from etude.runs.atomic import atomic_path
 
@@ -226,5 +226,5 @@ def _write_page(folder: Path, found: ModifyResult) -> None:
     figure = errors_figure(groups)
     with atomic_path(folder / "modification.png") as temporary:
         temporary.write_bytes(png(figure))
-    blocks = [Text(NOTE), Figure(figure, "Error against γ of every test text"), found.table()]
+    blocks: list[Block] = [Text(NOTE), Figure(figure, "Error against γ of every test text"), found.table()]
     save_page(folder / "report.html", f"Context modification on {found.map}", [("Errors", blocks)])

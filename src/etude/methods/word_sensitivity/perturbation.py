@@ -148,7 +148,8 @@ def perturb(map_: AnyMap, x: Tensor, position: int) -> Perturbation:
 def on_sphere(count: int, row: Tensor, radius: float, random: torch.Generator) -> Tensor:
     """Uniform directions of length `radius`, (count, d), of the type of `row`."""
     drawn = torch.randn(count, len(row), generator=random)
-    return (drawn * (radius / drawn.norm(dim=1, keepdim=True))).to(row)
+    scaled: Tensor = drawn * (radius / drawn.norm(dim=1, keepdim=True))
+    return scaled.to(row)
 
 
 def generator(*parts: int) -> torch.Generator:
@@ -190,4 +191,5 @@ def as_text(x: Any) -> Tensor:
 
 def rescale(x: Tensor) -> Tensor:
     """Rows scaled to ‖x_i‖ = √d, the paper's inputs; slice columns before, not after. Any (..., d)."""
-    return x * (x.shape[-1] ** 0.5 / x.norm(dim=-1, keepdim=True))
+    scaled: Tensor = x * (x.shape[-1] ** 0.5 / x.norm(dim=-1, keepdim=True))
+    return scaled

@@ -4,9 +4,9 @@ RF: φ(V vec X), V (k, D), V_ab ~ N(0, 1/D), D = n d (paper section 3). DRF of d
 variance 2/D, the later ones, (k, k), variance 2/k, so that ReLU keeps the norm (section 4.2).
 
 Only the block V_i (k, d) of V sees Δ; everything else enters through z = V vec(X without row i), which is
-N(0, ‖X_-i‖²/D) in each coordinate and independent of V_i. So `perturbed` draws the pair (z, V_i) from its law
-instead of reading it from V: memory k d instead of k n d. With `lazy=False` it is read from V, which is drawn in
-blocks of rows and never held whole.
+N(0, ‖X_-i‖²/D) in each coordinate and independent of V_i. So `perturbed` draws the pair (z, V_i) from its
+law instead of reading it from V: memory k d instead of k n d. With `lazy=False` it is read from V, which is
+drawn in blocks of rows and never held whole.
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ class DeepRandomFeatures:
             features = self.activation(features @ weights.to(features).T)
         return features
 
-    def project(
-        self, texts: Tensor, positions: Sequence[int] = ()
-    ) -> tuple[Tensor, dict[int, Tensor]]:
+    def project(self, texts: Tensor, positions: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
         """V vec X of many texts, and some blocks V_i, in one pass over V.
 
         Args:

@@ -76,7 +76,8 @@ def fit_power_law(lengths: Sequence[int], values: np.ndarray, typical: np.ndarra
     usual = np.exp(np.log(np.maximum(typical, 1e-300)).mean((0, 1))) if typical is not None else ()
     return Fit(
         exponent,
-        *((float(low), float(high)) if np.isfinite(low) else (None, None)),
+        float(low) if np.isfinite(low) else None,
+        float(high) if np.isfinite(high) else None,
         r2,
         tuple(lengths),
         tuple(map(float, np.exp(mean))),
@@ -85,7 +86,7 @@ def fit_power_law(lengths: Sequence[int], values: np.ndarray, typical: np.ndarra
 
 
 def slope_weights(lengths: Sequence[int]) -> np.ndarray:
-    """w with w · log S = the least-squares slope of log S against log n. (lengths,)."""
+    """The weights whose product with log S is its least-squares slope against log n, (lengths,)."""
     axis = np.log(np.asarray(lengths, dtype=float))
     centered = axis - axis.mean()
     weights: np.ndarray = centered / np.square(centered).sum()
@@ -112,14 +113,10 @@ def fit_rows(rows: Sequence[Mapping[str, Any]], axis: str) -> Fit | None:
     return fit_power_law(points, best_per_text(rows, axis), best_per_text(rows, axis, "typical"))
 
 
-def write_results(
-    folder: Path, rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit | None]
-) -> None:
+def write_results(folder: Path, rows: Sequence[Mapping[str, Any]], fits: Mapping[str, Fit | None]) -> None:
     """Write `sensitivity.parquet` and `fits.json`."""
     write_table(folder / SENSITIVITY, rows, _SCHEMA)
-    write_json(
-        folder / FITS, finite({name: asdict(fit) for name, fit in fits.items() if fit is not None})
-    )
+    write_json(folder / FITS, finite({name: asdict(fit) for name, fit in fits.items() if fit is not None}))
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], schema: Mapping[str, type]) -> None:

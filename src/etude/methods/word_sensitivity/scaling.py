@@ -1,13 +1,14 @@
 """How sensitivity scales: a map made anew at every point of an axis, on the same texts, with a fitted exponent.
 
-Axes are n (tokens), d (width), k (features) and depth. Along n the same texts are cut shorter; along d columns
-are cut before rows are rescaled. Every finished point (value, seed) is kept, so a killed run goes on.
+Axes are n (tokens), d (width), k (features) and depth. Along n the same texts are cut shorter; along d
+columns are cut before rows are rescaled. Every finished point (value, seed) is kept, so a killed run goes
+on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -25,8 +26,8 @@ from etude.methods.word_sensitivity.random_features import DeepRandomFeatures, R
 from etude.methods.word_sensitivity.results import Fit, fit_rows, folder_of, write_results
 from etude.methods.word_sensitivity.supremum import Method, check_settings, name_of, sensitivity
 from etude.models import model_directory, model_revision
-from etude.render import Figure, TableBlock, Text, console, save_page, show, table
-from etude.runs import Run, file_hash, write_text
+from etude.render import Figure, TableBlock, Text, console, save_page, show
+from etude.runs import Run, file_hash
 from etude.runs.atomic import atomic_path
 
 Axis: TypeAlias = Literal["n", "d", "k", "depth"]
@@ -99,7 +100,9 @@ class Curve:
         """Means along the axis and the exponent."""
         from rich.console import Group
 
-        lines = [show(Text(line)) for line in (*self.notices, *([f"written to {self.out}"] if self.out else []))]
+        lines = [
+            show(Text(line)) for line in (*self.notices, *([f"written to {self.out}"] if self.out else []))
+        ]
         return Group(show(self.table()), *lines)
 
     def table(self) -> TableBlock:
@@ -164,7 +167,9 @@ def curve(
     if isinstance(make_map, str) and make_map not in MAPS:
         raise EtudeError(f"map {make_map!r}", f"Choose {', '.join(MAPS)}; from Python give any function.")
     if method == "vocabulary":
-        raise EtudeError("method 'vocabulary' along a curve", "Use etude word-sensitivity measure for real words.")
+        raise EtudeError(
+            "method 'vocabulary' along a curve", "Use etude word-sensitivity measure for real words."
+        )
     check_settings(radius, starts, steps)
     make = MAPS[make_map] if isinstance(make_map, str) else make_map
     points = _points(axis, whole_numbers(lengths, "lengths"), values)
@@ -209,7 +214,7 @@ def curve(
         fit = fit_rows(rows, axis)
         notices = _notices(rows, loaded)
         found = Curve(
-            rows[0]["map"], axis, *((fit.exponent, fit.low, fit.high) if fit else (None, None, None)), fit,
+            rows[0]["map"], axis, fit and fit.exponent, fit and fit.low, fit and fit.high, fit,
             len({row["text_id"] for row in rows}), seeds, notices, None if out is None else str(out),
             tuple(rows),
         )  # fmt: skip

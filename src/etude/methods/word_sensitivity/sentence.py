@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
-
-import torch
 
 from etude.errors import EtudeError
 from etude.methods import verb
@@ -16,7 +15,7 @@ from etude.methods.word_sensitivity.perturbation import fingerprint, generator
 from etude.methods.word_sensitivity.site_table import embed_ids, replacement_tokens
 from etude.methods.word_sensitivity.supremum import Found, check_settings, worst_token, worst_vector
 from etude.models import load_causal_lm, load_encoder
-from etude.render import Shaded, TableBlock, Text, console, save_page, show
+from etude.render import Block, Shaded, TableBlock, Text, console, save_page, show
 from etude.runs import write_json
 
 PAGE = "words.html"
@@ -160,7 +159,7 @@ def words(
 
 def write_page(result: WordsResult, out: Path) -> None:
     """Write `words.html` and `words.json`; text of the user or the vocabulary is escaped."""
-    blocks = [result.sentence(), Text(result.note()), result.table()]
+    blocks: list[Block] = [result.sentence(), Text(result.note()), result.table()]
     save_page(out / PAGE, "Which word holds the output?", [(result.site, blocks)])
     rows = [
         {"position": i, "token": token, "value": value, "replacement": new}
@@ -181,6 +180,6 @@ def _pieces(tokenizer: Any, text: str, ids: list[int]) -> tuple[str, ...]:
     except (NotImplementedError, ValueError):
         return token_texts(tokenizer, ids)
     starts = [0, *(begin for begin, _ in spans[1:]), len(text)]
-    if any(later < sooner for sooner, later in zip(starts, starts[1:], strict=False)):
+    if any(later < sooner for sooner, later in pairwise(starts)):
         return token_texts(tokenizer, ids)
-    return tuple(text[a:b] for a, b in zip(starts, starts[1:], strict=False))
+    return tuple(text[a:b] for a, b in pairwise(starts))

@@ -1,7 +1,7 @@
 """Names of places in a model: `layers.5.self_attn`, `layers.*.mlp`, `layers.5`, `final`.
 
-A name is a module's path from the model, or from its base model, or its end; `*` stands for one part of a path.
-`final` is what the base model gives out: the last hidden state, after the last norm.
+A name is a module's path from the model, or from its base model, or its end; `*` stands for one part of a
+path. `final` is what the base model gives out: the last hidden state, after the last norm.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def output_projection(model: Any, site: str) -> nn.Module:
     for suffix in _OUTPUT_PROJECTIONS:
         for name, child in named.items():
             if name == suffix or name.endswith(f".{suffix}"):
-                return child
+                found: nn.Module = child
+                return found
     raise EtudeError(
         f"{site}: no output projection, so its heads cannot be told apart",
         f"Give an attention module, one that holds {', '.join(_OUTPUT_PROJECTIONS[:3])} or the like.",

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -195,7 +196,9 @@ def embed_ids(model: Any, ids: Sequence[int]) -> Tensor:
 def replacement_tokens(tokenizer: Any, model: Any, words: int, seed: int) -> Vocabulary:
     """Real tokens to try: not special, not an all-zero row, not whitespace alone."""
     if words < 0:
-        raise EtudeError(f"{words} replacement words", "Give a positive number, or 0 for the whole vocabulary.")
+        raise EtudeError(
+            f"{words} replacement words", "Give a positive number, or 0 for the whole vocabulary."
+        )
     table = model.get_input_embeddings().weight.detach()
     special = set(tokenizer.all_special_ids)
     used = (table != 0).any(1).tolist()
@@ -210,7 +213,10 @@ def sites_at(
     """The worst replacement for every site of a probe, all from the same passes."""
     with torch.no_grad():
         squared = torch.cat(
-            [around.squared_distances(part - around.row) for part in candidates.embeddings.split(batch)]
+            [
+                around.squared_distances(part - around.row)
+                for part in torch.split(candidates.embeddings, max(1, batch))
+            ]
         )  # (tokens, sites)
     return [
         worst_of(squared[:, index], SitePerturbation(around, index), position, candidates)
@@ -292,7 +298,7 @@ def _summary(
 def _mean_best(rows: Sequence[dict[str, Any]]) -> float:
     """Mean over texts of the largest value over positions."""
     texts = {row["text_id"] for row in rows}
-    return sum(max(r["value"] for r in rows if r["text_id"] == t) for t in texts) / len(texts)
+    return float(np.mean([max(r["value"] for r in rows if r["text_id"] == t) for t in texts]))
 
 
 def _exponent(fit: Fit | None) -> tuple[float | None, str | None]:
@@ -308,7 +314,9 @@ def _write_page(folder: Path, found: MeasureResult) -> None:
         figure = curve_figure(drawn, "n")
         with atomic_path(folder / "curve.png") as temporary:
             temporary.write_bytes(png(figure))
-        blocks.append(Figure(figure, "Word sensitivity of sites against length", f"First {len(drawn)} sites."))
+        blocks.append(
+            Figure(figure, "Word sensitivity of sites against length", f"First {len(drawn)} sites.")
+        )
     save_page(
         folder / "report.html",
         f"Word sensitivity of {found.model}",

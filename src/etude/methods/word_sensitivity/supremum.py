@@ -1,7 +1,8 @@
 """Word sensitivity: S(X) = sup over i and ‖Δ‖ ≤ r‖x_i‖ of ‖φ(X^i(Δ)) - φ(X)‖ / ‖φ(X)‖ (paper eq. 7).
 
-Three ways to find it: `ascent` (from closed-form starts where there are any, else random ones), `bound` (the
-closed form alone) and `vocabulary` (the worst real token). An ascent starts at its bound, so it is never below.
+Three ways to find it: `ascent` (from closed-form starts where there are any, else random ones), `bound`
+(the closed form alone) and `vocabulary` (the worst real token). An ascent starts at its bound, so it is
+never below.
 """
 
 from __future__ import annotations

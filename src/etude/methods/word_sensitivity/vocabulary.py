@@ -32,7 +32,8 @@ class Vocabulary:
         """Refuse an empty or uneven one."""
         if not len(self.embeddings) == len(self.ids) == len(self.tokens) or not self.ids:
             raise EtudeError(
-                f"a vocabulary of {len(self.embeddings)} rows, {len(self.ids)} ids, {len(self.tokens)} tokens",
+                f"a vocabulary of {len(self.embeddings)} rows, {len(self.ids)} ids and {len(self.tokens)} "
+                "tokens",
                 "Give one of each per token, at least one.",
             )
 
@@ -52,6 +53,7 @@ def replacement_distances(
     rows = vocabulary.embeddings.to(perturbation.row)
     with torch.no_grad():
         parts = [
-            perturbation.squared_distances(part - perturbation.row) for part in rows.split(max(1, batch))
+            perturbation.squared_distances(part - perturbation.row)
+            for part in torch.split(rows, max(1, batch))
         ]
     return torch.cat(parts)
