@@ -128,7 +128,7 @@ class AttentionPerturbation(Perturbation):
         return Bound(float(values[best].sqrt()) / self.norm, "lower", grid[best])
 
     def _toward_sets(self, radius: float, random: torch.Generator) -> Tensor:
-        """Δ_M = r u/‖u‖, u = Wᵀ Σ_{j in M} x_j, for random nested sets M of sizes 1, 2, 4 ... n. (sets, d)."""
+        """Δ_M = r u/‖u‖, u = Wᵀ Σ_{j in M} x_j, for random nested sets M of sizes 1, 2, 4 ... n."""
         n = len(self.terms.x)
         sizes = [2**e for e in range(n.bit_length()) if 2**e < n] + [n]
         directions = []

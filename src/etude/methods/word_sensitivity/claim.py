@@ -45,6 +45,7 @@ class Scaling:
         embeddings: None: the claim's model; or gaussian.
         method: ascent or bound.
         starts: Ascents at each position.
+        steps: Of each, at most.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Scaling:
     embeddings: str | None = None
     method: Literal["ascent", "bound"] = "ascent"
     starts: int = 8
+    steps: int = 40
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,11 @@ class Budget:
     sites: Sites | None
     texts: int
     positions: str
-    steps: int
 
 
 _MAIN = (
     Scaling(RF, "rf", starts=2),
-    Scaling("DRF, depth 4", "drf", starts=2),
+    Scaling("DRF, depth 4", "drf", starts=2, steps=20),
     Scaling(RAF, "raf"),
     Scaling("ReLU-RAF", "relu-raf"),
     Scaling("RAF, closed form only", "raf", method="bound"),
@@ -148,13 +149,13 @@ _PAPER_MODIFICATIONS = tuple(
 )
 
 BUDGETS: dict[str, Budget] = {
-    "laptop": Budget((*_MAIN, *_NARROW), (_SMALL, _LARGER), Sites(), 5, "sample:1", 40),
+    "laptop": Budget((*_MAIN, *_NARROW), (_SMALL, _LARGER), Sites(), 5, "sample:1"),
     "slow": Budget(
         (*_MAIN, *_NARROW, *_WIDE), (_SMALL, _LARGER),
         Sites(texts=8, words=64, ascent_lengths="16,32,64,128", ascent_texts=4, starts=4, steps=20),
-        10, "sample:4", 60,
+        10, "sample:4",
     ),
-    "paper": Budget(_PAPER, _PAPER_MODIFICATIONS, None, 10, "sample:4", 60),
+    "paper": Budget(_PAPER, _PAPER_MODIFICATIONS, None, 10, "sample:4"),
 }  # fmt: skip
 
 
@@ -169,7 +170,8 @@ def claim(
 
     Args:
         scale: laptop: 5 reviews, n = 16 to 256, SmolLM2's embeddings, about three minutes. slow: more texts,
-            positions and Gaussian inputs. paper: the official scripts' n, d, depth and N, k = D, BERT's embeddings.
+            positions and Gaussian inputs. paper: the official scripts' n, d, depth and N, k = D, BERT's
+            embeddings.
         data: Folder with movie_reviews_700x2.jsonl.
         seeds: Of the weights; three by default.
         model: Whose embeddings (and, but for paper, whose sites).
@@ -265,7 +267,7 @@ def _scaling_arm(arm: Scaling, budget: Budget, reviews: Path, model: str) -> Arm
             shape = Shape(n, d, arm.k or n * d, arm.depth)
             rows += measure_point(
                 MAPS[arm.map](shape, seed), data, shape, seed, positions=budget.positions,
-                method=arm.method, radius=1.0, starts=arm.starts, steps=budget.steps, source=embeddings,
+                method=arm.method, radius=1.0, starts=arm.starts, steps=arm.steps, source=embeddings,
             )  # fmt: skip
         return Measurement({"exponent": _slopes(rows)}, {"rows": rows})
 
@@ -306,9 +308,7 @@ def _modification_arm(map_: str, budget: Budget, reviews: Path, model: str) -> A
                 map_, shape, data, seed, n_train=setting.n_train, how=setting.objectives
             )
         scores = {
-            f"n={r['n']}, {r['learner']}, {r['objective']}, penalty {r['penalty']:g} | {r['text_id']}": r[
-                "error"
-            ]
+            f"n={r['n']}, {r['learner']}, {r['objective']} {r['penalty']:g} | {r['text_id']}": r["error"]
             for r in rows
         }
         return Measurement({"Err": scores}, {"rows": rows})

@@ -65,7 +65,7 @@ class ModelProbe:
             width = self.model.get_input_embeddings().weight.shape[1]
             x = torch.randn(2, 4, width, generator=generator(0, width))
             x[1, :3] = x[0, :3]
-            first = self.model.get_input_embeddings().weight
+            first = self.model.get_input_embeddings().weight.detach()
             states = self.record((x * float(first.std())).to(first), stop=False)
             self._causal = all(torch.allclose(s[0, :3], s[1, :3], atol=1e-5) for s in states)
         return self._causal
@@ -148,7 +148,7 @@ class ModelProbe:
                 handle.remove()
 
     def _rows(self, value: Any, site: str) -> Tensor:
-        tensor = _tensor_of(value, site)
+        tensor = hidden_states(value, site)
         if self.head is None:
             return tensor
         width, odd = divmod(tensor.shape[-1], head_count(self.model))
@@ -270,8 +270,12 @@ class ModelSite:
         return {"map": "model", "site": self.site, "head": self.probe.head}
 
 
-def _tensor_of(value: Any, site: str) -> Tensor:
-    """The hidden states among what a module takes or gives."""
+def hidden_states(value: Any, site: str) -> Tensor:
+    """The hidden states (batch, tokens, width) among what a module takes or gives.
+
+    Raises:
+        EtudeError: There are none.
+    """
     if isinstance(value, Tensor):
         found: Tensor | None = value
     else:

@@ -31,8 +31,8 @@ _SCHEMA = {
     "error": float, "position": int, "penalty": float, "radius": float,
 }  # fmt: skip
 NOTE = (
-    "Err ≥ (2 - γ)² for random features (up to a few percent at finite k). An error near 0 with γ near 2 is the "
-    "trivial way: the old predictor had flipped already."
+    "Err ≥ (2 - γ)² for random features (up to a few percent at finite k). An error near 0 with γ near 2 is "
+    "the trivial way: the old predictor had flipped already."
 )
 
 

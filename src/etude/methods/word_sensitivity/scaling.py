@@ -1,4 +1,4 @@
-"""How sensitivity scales: a map made anew at every point of an axis, on the same texts, with a fitted exponent.
+"""How sensitivity scales: a map made anew at every point of an axis, on the same texts, and an exponent.
 
 Axes are n (tokens), d (width), k (features) and depth. Along n the same texts are cut shorter; along d
 columns are cut before rows are rescaled. Every finished point (value, seed) is kept, so a killed run goes
@@ -142,8 +142,8 @@ def curve(
 
     Args:
         make_map: rf, drf, raf or relu-raf; from Python also a function (Shape, seed) -> map.
-        texts: JSONL, CSV or plain text, or a .npy/.safetensors array (texts, tokens, width); Python's own prose
-            by default. From Python also an array.
+        texts: JSONL, CSV or plain text, or a .npy/.safetensors array (texts, tokens, width); Python's own
+            prose by default. From Python also an array.
         lengths: Tokens, along axis n; a single number along another axis.
         axis: n, d, k or depth.
         values: Values along axis d, k or depth.
@@ -214,7 +214,7 @@ def curve(
         fit = fit_rows(rows, axis)
         notices = _notices(rows, loaded)
         found = Curve(
-            rows[0]["map"], axis, fit and fit.exponent, fit and fit.low, fit and fit.high, fit,
+            rows[0]["map"], axis, *_interval(fit), fit,
             len({row["text_id"] for row in rows}), seeds, notices, None if out is None else str(out),
             tuple(rows),
         )  # fmt: skip
@@ -287,6 +287,10 @@ def _points(
     place = ("d", "k", "depth").index(axis)
     numbers = whole_numbers(values, "values")
     return [(lengths[0], *(v if p == place else None for p in range(3))) for v in numbers]  # type: ignore[misc]
+
+
+def _interval(fit: Fit | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if fit is None else (fit.exponent, fit.low, fit.high)
 
 
 def _array(given: np.ndarray, n: int, width: int | None) -> EmbeddedTexts:
