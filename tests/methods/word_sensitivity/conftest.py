@@ -10,10 +10,48 @@ from torch import Tensor
 
 from etude.methods.word_sensitivity.perturbation import generator, rescale
 
-WORDS = (
-    "i love her much smile the a film was good bad plot actor very not and but so long short boring great "
-    "funny sad music scene end start man woman dog cat house road night day light dark old new"
-).split()
+WORDS = [
+    "i",
+    "love",
+    "her",
+    "much",
+    "smile",
+    "the",
+    "a",
+    "film",
+    "was",
+    "good",
+    "bad",
+    "plot",
+    "actor",
+    "very",
+    "not",
+    "and",
+    "but",
+    "so",
+    "long",
+    "short",
+    "boring",
+    "great",
+    "funny",
+    "sad",
+    "music",
+    "scene",
+    "end",
+    "start",
+    "man",
+    "woman",
+    "dog",
+    "cat",
+    "house",
+    "road",
+    "night",
+    "day",
+    "light",
+    "dark",
+    "old",
+    "new",
+]
 
 
 @pytest.fixture(scope="session")

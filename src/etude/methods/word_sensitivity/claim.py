@@ -216,7 +216,7 @@ def claim_on(budget: Budget, *, scale: str, data: Path | None, seeds: tuple[int,
         config={"scale": scale, "model": origin, "reviews": file_hash(reviews), "budget": asdict(budget)},
         notes=(
             f"Embeddings: {model}, {origin['precision']} ({origin['source']}); rows rescaled to √d.",
-            "exponent: slope of ln S against ln n for each text and draw of weights; intervals are over both.",
+            "exponent: slope of ln S against ln n for each text and draw of weights; intervals over both.",
             "S is a supremum; `typical` is the median over random Δ of the same length, which is far smaller "
             "for attention.",
             "The verdict does not rest on arms other than RF and RAF. Where n ≫ d the theorem's assumption "

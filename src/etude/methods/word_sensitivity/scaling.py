@@ -120,7 +120,7 @@ class Curve:
 def curve(
     make_map: str | MakeMap,
     texts: str | Path | np.ndarray | None = None,
-    lengths: str | Sequence[int] = "16,32,64,128,256",
+    lengths: str | int | Sequence[int] = "16,32,64,128,256",
     *,
     axis: Axis = "n",
     values: str | Sequence[int] | None = None,
@@ -255,13 +255,13 @@ def measure_point(
     return rows
 
 
-def whole_numbers(given: str | Sequence[int], what: str) -> list[int]:
+def whole_numbers(given: str | int | Sequence[int], what: str) -> list[int]:
     """Numbers like 16,32,64, ascending, each once.
 
     Raises:
         EtudeError: Not numbers, or not positive.
     """
-    pieces = given.split(",") if isinstance(given, str) else list(given)
+    pieces = str(given).split(",") if isinstance(given, str | int) else list(given)
     try:
         numbers = sorted({int(piece) for piece in pieces})
     except ValueError as error:
