@@ -66,8 +66,9 @@ def demo(out: Path) -> Demo:
         fits[title] = fit
     most = max(range(len(shaded.tokens)), key=lambda i: shaded.values[i])
     table = [(title, *fit.means, fit.exponent) for title, fit in fits.items()]
+    held, by = shaded.tokens[most].strip(), (shaded.replacements[most] or "").strip()
     return Demo(
-        headline=f"Replacing {shaded.tokens[most].strip()!r} by {(shaded.replacements[most] or '').strip()!r} "
+        headline=f"Replacing {held!r} by {by!r} "
         f"moves {SITE} by {shaded.values[most]:.0%}; random attention feels one vector at any length",
         went_in=[
             Text(f"The sentence: {SENTENCE}"),
