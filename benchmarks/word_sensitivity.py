@@ -1,9 +1,9 @@
 """The step of a supremum search on attention features, against the dense step.
 
-The peer is the step that the paper's published scripts take, written here from its description: autograd through
-softmax(X W X^T / sqrt(d)) X with one row of X changed, one start at a time. Ours is the same value and gradient by
-updating one row and one column of the scores, for one start and for eight at once. Both are checked against each
-other first. Also counted: the memory of a random-features step that never holds V.
+The peer is the step that the paper's published scripts take, written here from its description: autograd
+through softmax(X W X^T / sqrt(d)) X with one row of X changed, one start at a time. Ours is the same value
+and gradient by updating one row and one column of the scores, for one start and for eight at once. Both are
+checked against each other first. Also counted: the memory of a random-features step that never holds V.
 """
 
 from __future__ import annotations
