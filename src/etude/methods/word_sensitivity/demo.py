@@ -66,10 +66,11 @@ def demo(out: Path) -> Demo:
         fits[title] = fit
     most = max(range(len(shaded.tokens)), key=lambda i: shaded.values[i])
     table = [(title, *fit.means, fit.exponent) for title, fit in fits.items()]
+    exponents = ", ".join(f"{title} {fit.exponent:.2f}" for title, fit in fits.items())
     held, by = shaded.tokens[most].strip(), (shaded.replacements[most] or "").strip()
     return Demo(
         headline=f"Replacing {held!r} by {by!r} "
-        f"moves {SITE} by {shaded.values[most]:.0%}; random attention feels one vector at any length",
+        f"moves {SITE} by {shaded.values[most]:.0%}; the exponents of S in n: {exponents}",
         went_in=[
             Text(f"The sentence: {SENTENCE}"),
             Text("The openings of three novels in the public domain, as SmolLM2's word embeddings."),

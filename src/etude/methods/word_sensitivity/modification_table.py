@@ -15,14 +15,13 @@ from etude.methods import verb
 from etude.methods.word_sensitivity.corpus import GAUSSIAN, EmbeddedTexts, embed_texts
 from etude.methods.word_sensitivity.interpolation import Learner
 from etude.methods.word_sensitivity.modification import ModificationTask, Objective
-from etude.methods.word_sensitivity.plots import errors_figure
+from etude.methods.word_sensitivity.plots import errors_figure, save_png
 from etude.methods.word_sensitivity.results import folder_of, write_table
 from etude.methods.word_sensitivity.scaling import MAPS, Shape
 from etude.methods.word_sensitivity.supremum import check_settings, name_of
 from etude.models import model_directory, model_revision
 from etude.render import Block, Figure, TableBlock, Text, console, save_page, show
 from etude.runs import Run, file_hash
-from etude.runs.atomic import atomic_path
 
 MODIFICATION = "modification.parquet"
 _SCHEMA = {
@@ -217,14 +216,11 @@ def _known(given: str, kind: Any) -> list[Any]:
 
 
 def _write_page(folder: Path, found: ModifyResult) -> None:
-    from etude.render.plots import png
-
     groups: dict[str, list[tuple[float, float]]] = {}
     for row in found.rows:
         name = f"{row['learner'].replace('_', '-')}, {row['objective']}"
         groups.setdefault(name, []).append((row["gamma"], row["error"]))
     figure = errors_figure(groups)
-    with atomic_path(folder / "modification.png") as temporary:
-        temporary.write_bytes(png(figure))
+    save_png(folder / "modification.png", figure)
     blocks: list[Block] = [Text(NOTE), Figure(figure, "Error against γ of every test text"), found.table()]
     save_page(folder / "report.html", f"Context modification on {found.map}", [("Errors", blocks)])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from etude.methods.word_sensitivity.results import Fit
 from etude.render import new_figure
-from etude.render.plots import COLORS
+from etude.render.plots import COLORS, png
+from etude.runs import atomic_path
 
 
 def curve_figure(fits: Mapping[str, Fit], axis: str, *, quantity: str = "word sensitivity") -> Any:
@@ -51,3 +53,9 @@ def errors_figure(groups: Mapping[str, Sequence[tuple[float, float]]]) -> Any:
     axes.set(xlabel="γ: change of the old prediction", ylabel="error on the modified text")
     axes.legend(fontsize=8)
     return figure
+
+
+def save_png(path: Path, figure: Any) -> None:
+    """Write a figure as PNG, in one step."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(png(figure))

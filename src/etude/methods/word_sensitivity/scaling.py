@@ -21,14 +21,13 @@ from etude.methods import verb
 from etude.methods.word_sensitivity.attention_features import RandomAttentionFeatures
 from etude.methods.word_sensitivity.corpus import GAUSSIAN, EmbeddedTexts, embed_texts
 from etude.methods.word_sensitivity.perturbation import AnyMap, FeatureMap, as_text, rescale
-from etude.methods.word_sensitivity.plots import curve_figure
+from etude.methods.word_sensitivity.plots import curve_figure, save_png
 from etude.methods.word_sensitivity.random_features import DeepRandomFeatures, RandomFeatures
 from etude.methods.word_sensitivity.results import Fit, fit_rows, folder_of, write_results
 from etude.methods.word_sensitivity.supremum import Method, check_settings, name_of, sensitivity
 from etude.models import model_directory, model_revision
 from etude.render import Figure, TableBlock, Text, console, save_page, show
 from etude.runs import Run, file_hash
-from etude.runs.atomic import atomic_path
 
 Axis: TypeAlias = Literal["n", "d", "k", "depth"]
 
@@ -333,12 +332,9 @@ def _notices(rows: Sequence[dict[str, Any]], loaded: dict[int | None, EmbeddedTe
 
 
 def _write_page(folder: Path, found: Curve) -> None:
-    from etude.render.plots import png
-
     blocks: list[Any] = [Text(notice) for notice in found.notices]
     if found.fit is not None:
-        with atomic_path(folder / "curve.png") as temporary:
-            temporary.write_bytes(png(found.figure))
+        save_png(folder / "curve.png", found.figure)
         blocks.append(Figure(found.figure, f"Word sensitivity of {found.map} along {found.axis}, log-log"))
     blocks.append(found.table())
     save_page(folder / "report.html", f"Word sensitivity of {found.map}", [("Curve", blocks)])

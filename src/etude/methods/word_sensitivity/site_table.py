@@ -21,7 +21,7 @@ from etude.methods.word_sensitivity.corpus import (
 )
 from etude.methods.word_sensitivity.model_site import ModelProbe, Output, ProbePerturbation, SitePerturbation
 from etude.methods.word_sensitivity.perturbation import fingerprint, generator
-from etude.methods.word_sensitivity.plots import curve_figure
+from etude.methods.word_sensitivity.plots import curve_figure, save_png
 from etude.methods.word_sensitivity.results import Fit, fit_rows, folder_of, write_results
 from etude.methods.word_sensitivity.scaling import whole_numbers
 from etude.methods.word_sensitivity.site_names import resolve_sites
@@ -36,7 +36,6 @@ from etude.methods.word_sensitivity.vocabulary import Vocabulary, sample_ids
 from etude.models import load_causal_lm, load_encoder
 from etude.render import Figure, TableBlock, Text, console, save_page, show
 from etude.runs import Run, file_hash
-from etude.runs.atomic import atomic_path
 
 _FEW = 12  # sites up to which a plot stays readable
 
@@ -306,14 +305,11 @@ def _exponent(fit: Fit | None) -> tuple[float | None, str | None]:
 
 
 def _write_page(folder: Path, found: MeasureResult) -> None:
-    from etude.render.plots import png
-
     blocks: list[Any] = [Text(note) for note in found.notes()]
     drawn = {site: fit for site, fit in list(found.fits.items())[:_FEW] if fit is not None}
     if drawn:
         figure = curve_figure(drawn, "n")
-        with atomic_path(folder / "curve.png") as temporary:
-            temporary.write_bytes(png(figure))
+        save_png(folder / "curve.png", figure)
         blocks.append(
             Figure(figure, "Word sensitivity of sites against length", f"First {len(drawn)} sites.")
         )
