@@ -209,6 +209,8 @@ def test_verbs_name_what_they_do_not_know(llama_folder: str, reviews: Path, tmp_
         words(llama_folder, text=" ")
     with refused("reads at most 256"):
         words(llama_folder, text="good " * 300)
+    with refused("asks for 300 tokens"):
+        measure(llama_folder, texts=reviews, lengths="4,300")
     with refused("no site 'nowhere'"):
         measure(llama_folder, texts=reviews, sites="nowhere", lengths="4")
     with refused("-3 replacement words"):

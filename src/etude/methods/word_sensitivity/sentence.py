@@ -12,7 +12,7 @@ from etude.methods import verb
 from etude.methods.word_sensitivity.corpus import token_texts
 from etude.methods.word_sensitivity.model_site import ModelSite, Output
 from etude.methods.word_sensitivity.perturbation import fingerprint, generator
-from etude.methods.word_sensitivity.site_table import embed_ids, replacement_tokens
+from etude.methods.word_sensitivity.site_table import check_length, embed_ids, replacement_tokens
 from etude.methods.word_sensitivity.supremum import Found, check_settings, worst_token, worst_vector
 from etude.models import load_causal_lm, load_encoder
 from etude.render import Block, Shaded, TableBlock, Text, console, save_page, show
@@ -131,9 +131,7 @@ def words(
         raise EtudeError("--text is empty", "Give a sentence.")
     loaded: Any = load_encoder(model) if encoder else load_causal_lm(model)
     ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-    limit = getattr(loaded, "context_length", None) or getattr(loaded, "max_length", None)
-    if limit is not None and len(ids) > limit:
-        raise EtudeError(f"--text has {len(ids)} tokens", f"{model} reads at most {limit}.")
+    check_length(loaded, len(ids), "--text has")
     place = ModelSite(loaded.model, site, output, head)
     x = embed_ids(loaded.model, ids)
     tried = replacement_tokens(loaded.tokenizer, loaded.model, candidates, seed)

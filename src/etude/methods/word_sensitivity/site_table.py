@@ -82,7 +82,9 @@ class MeasureResult:
             for site, means in self.means.items()
         ]
         columns = ("site", *(f"n = {n}" for n in lengths), "exponent", "95 %", "moved farthest by")
-        return TableBlock(columns, rows, f"{self.model}: word sensitivity, {self.method}, {self.output}")
+        texts = len({row["text_id"] for row in self.rows})
+        title = f"{self.model}: word sensitivity of {texts} texts, {self.method}, {self.output}"
+        return TableBlock(columns, rows, title)
 
     def notes(self) -> list[str]:
         """What a reader must know."""
@@ -149,6 +151,7 @@ def measure(
     check_settings(radius, starts, steps)
     sizes = whole_numbers(lengths, "lengths")
     loaded: Any = load_encoder(model) if encoder else load_causal_lm(model)
+    check_length(loaded, sizes[-1], "--lengths asks for")
     paths = resolve_sites(loaded.model, sites)
     probe = ModelProbe(loaded.model, paths, output=output, head=head)
     chosen, skipped = _first_tokens(texts, model, sizes[-1], count, skip_short)
@@ -182,6 +185,13 @@ def measure(
         if run.result is None:
             run.complete({site: fit.exponent for site, fit in found.fits.items() if fit})
     return found
+
+
+def check_length(loaded: Any, tokens: int, what: str) -> None:
+    """Refuse more tokens than a model reads."""
+    limit = getattr(loaded, "context_length", None) or getattr(loaded, "max_length", None)
+    if limit is not None and tokens > limit:
+        raise EtudeError(f"{what} {tokens} tokens", f"{loaded.name} reads at most {limit}.")
 
 
 def embed_ids(model: Any, ids: Sequence[int]) -> Tensor:
