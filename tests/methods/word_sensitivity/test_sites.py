@@ -137,6 +137,32 @@ def test_measure_names_the_worst_word_of_the_whole_vocabulary(
         assert (tmp_path / "ws" / file).exists()
 
 
+def test_an_interrupted_measurement_measures_only_what_is_missing(
+    llama_folder: str, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from etude.methods.word_sensitivity import site_table
+
+    def run(out: Path) -> None:
+        measure(llama_folder, texts=reviews, sites="final", lengths="6,9", words=4, count=2, out=out)
+
+    run(tmp_path / "whole")
+    real, calls = site_table._all_sites, []
+
+    def counted(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(site_table, "_all_sites", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken")
+    run(tmp_path / "broken")
+    assert len(calls) == 5  # two texts at two lengths, and the one that was cut off
+    for file in ("sensitivity.parquet", "fits.json"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "broken" / file).read_bytes()
+
+
 def test_measure_reads_encoders_and_ascends(bert_folder: str, llama_folder: str, reviews: Path) -> None:
     found = measure(
         bert_folder, encoder=True, texts=reviews, sites="layer.0.attention", lengths="8", words=5, count=1
