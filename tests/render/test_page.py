@@ -14,6 +14,7 @@ from etude.render import (
     Figure,
     Picture,
     Section,
+    Shaded,
     TableBlock,
     Text,
     new_figure,
@@ -79,3 +80,15 @@ def test_a_terminal_gets_no_markup_and_no_control_characters() -> None:
 def test_a_missing_picture_is_named(tmp_path: Path) -> None:
     with pytest.raises(EtudeError, match=r"no\.png"):
         page(tmp_path, Picture(tmp_path / "no.png", ""))
+
+
+def test_shaded_text_is_escaped_and_its_strength_is_kept_between_0_and_1(tmp_path: Path) -> None:
+    pieces = [(EVIL, 2.0), ("half\x1b[31m", 0.5), ("none", float("nan"))]
+    html = page(tmp_path, Shaded(pieces, EVIL, [EVIL]))
+    assert "<script>" not in html and "\x1b" not in html
+    assert re.findall(r"--p: (\d+)%", html) == ["100", "50", "0"]
+    assert html.count("title=") == 1
+    console = Console(record=True, width=80, force_terminal=True, color_system="truecolor")
+    console.print(show(Shaded(pieces, "caption")))
+    drawn = console.export_text(styles=True)
+    assert "\x1b[31m" not in drawn and "48;2;213;94;0" in drawn and "48;2;255;255;255" in drawn

@@ -1,6 +1,6 @@
 """How things look, once: terminal tables, one plot style, the HTML page skeleton with everything escaped."""
 
-from etude.render.blocks import Audio, Block, Code, Demo, Figure, Picture, TableBlock, Text
+from etude.render.blocks import Audio, Block, Code, Demo, Figure, Picture, Shaded, TableBlock, Text
 from etude.render.page import Section, save_page
 from etude.render.plots import figure_style, new_figure
 from etude.render.terminal import console, show, table
@@ -13,6 +13,7 @@ __all__ = [
     "Figure",
     "Picture",
     "Section",
+    "Shaded",
     "TableBlock",
     "Text",
     "console",

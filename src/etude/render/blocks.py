@@ -69,7 +69,22 @@ class Audio:
     caption: str = ""
 
 
-Block: TypeAlias = Text | Code | TableBlock | Figure | Picture | Audio
+@dataclass(frozen=True)
+class Shaded:
+    """Running text whose pieces are shaded by a number, e.g. the tokens of a sentence.
+
+    Args:
+        pieces: `(text, strength)` in reading order; a strength of 1 is the darkest, 0 is none.
+        caption: What the shading means, in one line.
+        notes: What to say about each piece where there is room for it (a page shows it on hovering).
+    """
+
+    pieces: Sequence[tuple[str, float]]
+    caption: str = ""
+    notes: Sequence[str] = ()
+
+
+Block: TypeAlias = Text | Code | TableBlock | Figure | Picture | Audio | Shaded
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from etude.errors import EtudeError
 from etude.render import plots
-from etude.render.blocks import Audio, Block, Code, Figure, Picture, TableBlock, Text
-from etude.render.terminal import cell, is_numeric, plain
+from etude.render.blocks import Audio, Block, Code, Figure, Picture, Shaded, TableBlock, Text
+from etude.render.terminal import cell, is_numeric, plain, shade
 from etude.runs import write_text
 
 if TYPE_CHECKING:
@@ -103,6 +103,13 @@ def _draw(block: Block) -> dict[str, Any]:
     if isinstance(block, Audio):
         uri = _data_uri(_SOUND.get(block.path.suffix.lower(), "audio/wav"), _read(block.path))
         return {"kind": "audio", "uri": uri, "caption": block.caption}
+    if isinstance(block, Shaded):
+        notes = [*block.notes, *[""] * (len(block.pieces) - len(block.notes))]
+        pieces = [
+            {"text": plain(text), "percent": round(100 * shade(strength)), "note": plain(note)}
+            for (text, strength), note in zip(block.pieces, notes, strict=False)
+        ]
+        return {"kind": "shaded", "pieces": pieces, "caption": block.caption}
     raise TypeError(f"not a block: {block!r}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from etude.render.blocks import Block, Code, TableBlock, Text
+from etude.render.blocks import Block, Code, Shaded, TableBlock, Text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -94,4 +94,20 @@ def show(block: Block) -> RenderableType:
         return Padding(RichText(plain(block.text)), (0, 0, 0, 2))
     if isinstance(block, TableBlock):
         return table(block.columns, block.rows, title=block.caption)
+    if isinstance(block, Shaded):
+        drawn = RichText(f"{plain(block.caption)}\n" if block.caption else "", style="dim")
+        for text, strength in block.pieces:
+            drawn.append(plain(text), style=_shaded_style(shade(strength)))
+        return drawn
     return RichText(f"[{plain(getattr(block, 'alt', '') or block.caption)}]", style="dim")
+
+
+def shade(strength: float) -> float:
+    """A strength as a number between 0 and 1; what is not a number counts as 0."""
+    return min(max(strength, 0.0), 1.0) if strength == strength else 0.0
+
+
+def _shaded_style(strength: float) -> str:
+    """Black on white to orange: the stronger, the more of the color."""
+    red, green, blue = (round(255 + (c - 255) * strength) for c in (0xD5, 0x5E, 0x00))
+    return f"rgb(0,0,0) on rgb({red},{green},{blue}) not dim"
