@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from etude.errors import EtudeError
-from etude.evidence import Arm, Check, Claim, Contrast, Evidence, Measurement, Part
+from etude.evidence import Arm, Check, Claim, Contrast, Evidence, Measurement, Part, Scale
 from etude.methods.word_sensitivity.corpus import GAUSSIAN, embed_texts
 from etude.methods.word_sensitivity.modification_table import modification_rows, summary_table
 from etude.methods.word_sensitivity.plots import curve_figure
@@ -161,7 +161,7 @@ BUDGETS: dict[str, Budget] = {
 
 def claim(
     *,
-    scale: Literal["laptop", "slow", "paper"] = "laptop",
+    scale: Scale = "laptop",
     data: Path | None = None,
     seeds: tuple[int, ...] | None = None,
     model: str | None = None,
