@@ -204,5 +204,5 @@ def _figures(name: str, scores: Sequence[DocumentBits], vocabulary: int) -> dict
     if len(sources) > 1:
         for source in sources:
             group = [score for score in scores if score.source == source]
-            found[f"{name}, {source or 'no source'}"] = summarize(group, vocabulary)
+            found[f"{name}, {Path(source).name or 'no source'}"] = summarize(group, vocabulary)
     return found

@@ -94,7 +94,10 @@ def _trained_on(lm: CausalLM, run: Path, path: Path, documents: Sequence[Documen
     digest = file_hash(path)
     if digest not in {source.sha256 for source in read_manifest(run).sources}:
         return None
-    return f"{path} is among the files of the corpus of {run} (SHA-256 {digest[:12]}…)"
+    return (
+        f"{path} is among the files of the corpus of {run} (SHA-256 {digest[:12]}…); the corpus is gone, so "
+        "whether it was held out cannot be told"
+    )
 
 
 def training_hashes(shards: TokenShards) -> set[bytes]:
