@@ -261,11 +261,28 @@ def _gpus() -> tuple[int, str]:
     return count, f"{count} x {torch.cuda.get_device_name(0)}"
 
 
+class _LastReading:
+    """An output handler of CodeCarbon's that keeps what it is told at each flush."""
+
+    last: Any = None
+
+    def out(self, total: Any, delta: Any) -> None:
+        self.last = total
+
+    def live_out(self, total: Any, delta: Any) -> None:
+        self.last = total
+
+    def task_out(self, data: Any, experiment_name: str) -> None:
+        """Tasks are not used."""
+
+    def exit(self) -> None:
+        """Nothing is open."""
+
+
 def _start_codecarbon(settings: EnergySettings) -> Any:
     """A running offline tracker; None when the package is not there and was not insisted on."""
     try:
         from codecarbon import OfflineEmissionsTracker
-        from codecarbon.output_methods.base_output import BaseOutput
     except ImportError as error:
         if settings.source == "codecarbon":
             raise EtudeError(
@@ -273,18 +290,10 @@ def _start_codecarbon(settings: EnergySettings) -> Any:
             ) from error
         return None
 
-    class LastReading(BaseOutput):  # type: ignore[misc]
-        """Keeps the figures of each flush."""
-
-        last: Any = None
-
-        def out(self, total: Any, delta: Any) -> None:
-            self.last = total
-
-    readings = LastReading()
+    readings = _LastReading()
     logging.getLogger("codecarbon").setLevel(logging.ERROR)
     try:
-        tracker = OfflineEmissionsTracker(
+        tracker: Any = OfflineEmissionsTracker(
             country_iso_code=settings.country or "USA",
             save_to_file=False,
             output_handlers=[readings],
