@@ -13,7 +13,6 @@ from torch import Tensor
 from etude.errors import EtudeError
 from etude.methods.teenytinyllama.configs import ModelConfig, from_transformers, to_transformers
 from etude.methods.teenytinyllama.llama_tokenizer import FILES
-from etude.methods.teenytinyllama.network import Decoder, load_llama_state
 from etude.runs import atomic_path, write_json, write_text
 
 _CONFIG = "config.json"
@@ -72,11 +71,3 @@ def read_llama_folder(path: Path) -> tuple[ModelConfig, dict[str, Tensor]]:
     if config.tied:
         state.pop("lm_head.weight", None)
     return config, state
-
-
-def load_decoder(path: Path) -> Decoder:
-    """The network of a plain Llama directory."""
-    config, state = read_llama_folder(path)
-    network = Decoder(config)
-    load_llama_state(network, state)
-    return network

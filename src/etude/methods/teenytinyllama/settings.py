@@ -164,7 +164,7 @@ def length_warnings(
     """What a user should know about the budget: repeated data, too few or very many tokens a parameter."""
     tokens = schedule.steps * settings.tokens_per_step
     notes: list[str] = []
-    if (epochs := tokens / corpus) > _FRESH_EPOCHS:
+    if (epochs := round(tokens / corpus, 1)) > _FRESH_EPOCHS:
         notes.append(
             f"{epochs:.1f} epochs: beyond about {_FRESH_EPOCHS}, repeated text teaches less than fresh"
         )
