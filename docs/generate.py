@@ -20,6 +20,7 @@ from etude.render import TableBlock
 from etude.render.terminal import cell, is_numeric
 
 ROOT = Path(__file__).resolve().parents[1]
+VARIANTS = {"slow": " --scale slow", "mini": " --model mini-pt/model"}  # docs/results/VARIANT/NAME.json -> options
 
 
 def markdown(block: TableBlock) -> str:
@@ -107,11 +108,11 @@ def pages() -> dict[Path, str]:
                 text = replace_part(text, "figures", figures_section(card), path)
             if card.recorded:
                 text = replace_part(text, "claim", claim_section(card.recorded), path)
-            slow = ROOT / "docs" / "results" / "slow" / f"{card.name}.json"
-            if slow.exists():
-                text = replace_part(
-                    text, "claim, slow", claim_section(json.loads(slow.read_text()), " --scale slow"), path
-                )
+            for variant, options in VARIANTS.items():
+                record = ROOT / "docs" / "results" / variant / f"{card.name}.json"
+                if record.exists():
+                    section = claim_section(json.loads(record.read_text()), options)
+                    text = replace_part(text, f"claim, {variant}", section, path)
             found[path] = text
     return found
 
