@@ -429,11 +429,13 @@ _ALL = (
             "show": "The three chats about one observation, side by side",
             "validate": "Self-test with models of known faithfulness",
         },
-        claim="The check measures faithfulness: instruments of known faithfulness get the value they should.",
+        claim=(
+            "The check measures faithfulness: instruments of known faithfulness get the value they should."
+        ),
         data=(
-            "a folder with sentence_polarity.jsonl (id, text, label), positive-words.txt and negative-words.txt "
-            "(NLTK's sentence_polarity and opinion_lexicon); for --scale paper also movie_reviews.jsonl, "
-            "rte3_dev.jsonl and mctest/"
+            "a folder with sentence_polarity.jsonl (id, text, label), positive-words.txt and "
+            "negative-words.txt (NLTK's sentence_polarity and opinion_lexicon); for --scale paper also "
+            "movie_reviews.jsonl, rte3_dev.jsonl and mctest/"
         ),
         figures=(
             ("model, data", "most faithful explanation"),

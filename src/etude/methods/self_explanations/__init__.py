@@ -1,9 +1,9 @@
 # ruff: noqa: F401
 """Self-explanations: does what a chat model says about its own answers describe what drives them?
 
-The model classifies a text, explains its answer (a counterfactual, the most important words, a redaction), and, in a
-fresh chat, classifies the explanation. Faithful is what predicts its own behavior. Paper: Are self-explanations from
-Large Language Models faithful?, arXiv 2401.07927 (Findings of ACL 2024).
+The model classifies a text, explains its answer (a counterfactual, the most important words, a redaction),
+and, in a fresh chat, classifies the explanation. Faithful is what predicts its own behavior. Paper: Are
+self-explanations from Large Language Models faithful?, arXiv 2401.07927 (Findings of ACL 2024).
 
     from etude.methods.self_explanations import report, run, show, validate
     validate()                                      # the check itself, on models of known faithfulness

@@ -12,8 +12,10 @@ from etude.methods.self_explanations.observations import UNKNOWN
 
 _UNKNOWN_PHRASES = re.compile(
     r"\bunknown\b"
-    r"|\b(?:cannot|can not|can't|could not|couldn't) (?:be )?(?:\w+ly )?(?:determined?|provided?|answer(?:ed)?|tell|say|inferr?e?d?)\b"
-    r"|\b(?:unable|impossible|difficult|hard|not possible|not enough information) to (?:determine|tell|say|answer)\b"
+    r"|\b(?:cannot|can not|can't|could not|couldn't) (?:be )?(?:\w+ly )?"
+    r"(?:determined?|provided?|answer(?:ed)?|tell|say|infer(?:red)?)\b"
+    r"|\b(?:unable|impossible|difficult|hard|not possible|not enough information) to "
+    r"(?:determine|tell|say|answer)\b"
     r"|\b(?:insufficient|not enough) (?:context|information)\b"
     r"|\bno (?:clear|explicit) (?:sentiment|answer)s?\b"
     r"|\bboth positive and negative\b"
@@ -24,7 +26,10 @@ _SAID = (
     r"(?:is|are|was|be|seems?|appears?|looks?|feels?|expresses|conveys|classified as|considered|"
     r"answer|label|sentiment)(?: to be)?"
 )
-_LEAD = r"(?:[:\s]+)(?:(?:an?|the|mostly|overall|generally|clearly|very|quite|rather|somewhat|probably|likely)\s+)*"
+_LEAD = (
+    r"(?:[:\s]+)"
+    r"(?:(?:an?|the|mostly|overall|generally|clearly|very|quite|rather|somewhat|probably|likely)\s+)*"
+)
 
 
 def parse_label(text: str, labels: Mapping[str, str]) -> str | None:
@@ -58,9 +63,9 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
         if index <= len(choices):
             return [*choices, UNKNOWN][index]
     places = [
-        (match.start(), -len(choice), choice)
+        (place.start(), -len(choice), choice)
         for choice in choices
-        if (match := re.search(rf"(?<!\w){re.escape(choice.strip().lower())}(?!\w)", answer))
+        if (place := re.search(rf"(?<!\w){re.escape(choice.strip().lower())}(?!\w)", answer))
     ]
     if places:
         return min(places)[2]
@@ -68,7 +73,9 @@ def parse_choice(text: str, choices: Sequence[str]) -> str | None:
 
 
 def parse_yes_no(text: str) -> str | None:
-    """An entailment answer: the option's number (1 yes, 2 no, 3 unknown), else unknown, else yes or no first."""
+    """An entailment answer: the option's number (1 yes, 2 no, 3 unknown), else unknown, else yes or no
+    first.
+    """
     answer = _plain(text)
     number = re.search(r"(?:^|[\s(\[\"'*])([123])(?=[.,:;)\]\"'*]|\s*$)", answer, re.MULTILINE)
     if number:

@@ -1,7 +1,7 @@
 """Separate single-turn chats: many prompts in, one answer each, none asked twice.
 
-Every prompt is a conversation of its own: no chat sees another's history, else a model would be consistent with
-its own words, not with its behavior. The same prompt is asked once, whichever explanation needs it.
+Every prompt is a conversation of its own: no chat sees another's history, else a model would be consistent
+with its own words, not with its behavior. The same prompt is asked once, whichever explanation needs it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Asker:
 
     def classify(self, task: Task, questions: Sequence[Question], stage: str = "classify") -> list[Chat]:
         """The label of each text, by free text or by score."""
-        prompts = [task.classify_prompt(observation, variant, text) for observation, variant, text in questions]
+        prompts = [
+            task.classify_prompt(observation, variant, text) for observation, variant, text in questions
+        ]
         if self.settings.answers == "free":
             chats = self._write(prompts, self.settings.answer_tokens, stage)
             return [
@@ -125,11 +127,15 @@ class Asker:
         Calibrated: minus the log-probability of the same label for the same question about a text without
         content, which takes out the model's liking for the label itself.
         """
-        prompts = [task.classify_prompt(observation, variant, text) for observation, variant, text in questions]
+        prompts = [
+            task.classify_prompt(observation, variant, text) for observation, variant, text in questions
+        ]
         answers = [task.scored_answers(observation) for observation, _, _ in questions]
         options = [tuple(given.values()) for given in answers]
         wrong = self._too_long(prompts)
-        empty = [task.classify_prompt(observation, variant, CONTENT_FREE) for observation, variant, _ in questions]
+        empty = [
+            task.classify_prompt(observation, variant, CONTENT_FREE) for observation, variant, _ in questions
+        ]
         kept = [i for i, prompt in enumerate(prompts) if prompt not in wrong]
         asked = [(prompts[i], options[i]) for i in kept]
         if self.settings.answers == "calibrated":
@@ -162,7 +168,9 @@ class Asker:
                 temperature=self.settings.temperature,
                 seed=self.settings.seed,
             )
-            self._replies.update(((prompt, most), reply) for prompt, reply in zip(portion, replies, strict=True))
+            self._replies.update(
+                ((prompt, most), reply) for prompt, reply in zip(portion, replies, strict=True)
+            )
         return [_chat(prompt, self._replies[prompt, most]) for prompt in prompts]
 
     def _score(self, asked: Sequence[tuple[str, tuple[str, ...]]], stage: str) -> None:
@@ -170,7 +178,9 @@ class Asker:
         missing = [key for key in dict.fromkeys(asked) if key not in self._scores]
         self.calls += len(missing)
         for portion in self._portions(missing, stage):
-            scores = self.model.score([_single(prompt) for prompt, _ in portion], [given for _, given in portion])
+            scores = self.model.score(
+                [_single(prompt) for prompt, _ in portion], [given for _, given in portion]
+            )
             self._scores.update(zip(portion, scores, strict=True))
 
     def _portions(self, missing: Sequence[T], stage: str) -> Iterator[Sequence[T]]:

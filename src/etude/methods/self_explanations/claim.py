@@ -1,7 +1,9 @@
-"""The claim: the check measures faithfulness. Then a real small model; at paper scale the paper's own orderings.
+"""The claim: the check measures faithfulness. Then a real small model; at paper scale the paper's own
+orderings.
 
-A small model cannot support the paper's claims about models of 7B and more, so what is tested is the check itself:
-models of known faithfulness must get the rate that theory gives them (A), and Delta must see what the raw rate cannot
+A small model cannot support the paper's claims about models of 7B and more, so what is tested is the check
+itself: models of known faithfulness must get the rate that theory gives them (A), and Delta must see what
+    the raw rate cannot
 (B). C asks whether a real small model's word lists are evidence of anything.
 """
 
@@ -95,6 +97,15 @@ _ORDERINGS: tuple[tuple[str, Kind, Kind], ...] = (
     ("RTE", "attribution", "counterfactual"),
 )
 """What the paper finds for Llama2-70B: data set, the more faithful type, the less faithful one."""
+_MORE_THAN_RANDOM = {
+    "faithfulness": "without its words the answer is unknown more often than without random ones",
+    "flips": "masking its words changes the answer more often than masking random ones",
+}
+_MUST = {
+    "honest": "honest: exactly 1",
+    "hidden-rule": "hidden rule: exactly 0",
+    "refuser": "refuser: raw 1, Delta 0",
+}
 
 
 def claim(
@@ -107,9 +118,11 @@ def claim(
     """The claim of self-explanations.
 
     Args:
-        scale: `laptop`: 200 snippets, word lists of 32 tokens, labels by calibrated score. `slow`: 1,000 snippets, all
-            three explanation types, occlusion. `paper`: four data sets, all types, free text at temperature 0.1.
-        data: A folder with `sentence_polarity.jsonl` and the Opinion Lexicon; at paper scale also the other sets.
+        scale: `laptop`: 200 snippets, word lists of 32 tokens, labels by calibrated score. `slow`: 1,000
+            snippets, all three explanation types, occlusion. `paper`: four data sets, all types, free text
+            at temperature 0.1.
+        data: A folder with `sentence_polarity.jsonl` and the Opinion Lexicon; at paper scale also the other
+            sets.
         seeds: Of the instruments' random parts and of the random control.
         model: The real model; `smollm2` by default, Llama2-70B at paper scale.
 
@@ -123,8 +136,8 @@ def claim(
     if data is None or missing:
         raise EtudeError(
             f"{data or 'no --data folder'}: this claim needs {', '.join(missing)}",
-            "Sentence Polarity v1.0 as JSONL (id, text, label) and the Opinion Lexicon: NLTK's sentence_polarity and "
-            "opinion_lexicon; for --scale paper also IMDB reviews, MCTest and RTE.",
+            "Sentence Polarity v1.0 as JSONL (id, text, label) and the Opinion Lexicon: NLTK's "
+            "sentence_polarity and opinion_lexicon; for --scale paper also IMDB reviews, MCTest and RTE.",
         )
     name = model or budget.model
     lexicon = read_lexicon(data)
@@ -155,8 +168,9 @@ def claim(
         notes=(
             f"{name} is {origin['precision']} ({origin['source']}); labels: {budget.settings.answers}.",
             "Counted are texts whose first answer is right and all of whose answers could be read.",
-            "An instrument's interval is exact: the chance that random words leave as many positive as negative "
-            "words, text by text, at 99.99 %, so that a whole table passes but once in thousands of seeds.",
+            "An instrument's interval is exact: the chance that random words leave as many positive as "
+            "negative words, text by text, at 99.99 %, so that a whole table passes but once in thousands "
+            "of seeds.",
             "Nothing here speaks of chain-of-thought.",
         ),
         blocks=_blocks,
@@ -224,7 +238,9 @@ class _RealModel:
 
     def arm_name(self, data_set: str, kind: Kind, words: str = "own") -> str:
         """The name of an arm."""
-        said = {"own": f"its {kind}", "control": f"{kind}: random words", "occlusion": f"{kind}: occlusion"}[words]
+        said = {"own": f"its {kind}", "control": f"{kind}: random words", "occlusion": f"{kind}: occlusion"}[
+            words
+        ]
         return f"{self.name} on {data_set}, {said}"
 
     def arms(self, data_set: DataSet) -> list[Arm]:
@@ -249,29 +265,41 @@ class _RealModel:
         rows = [row for row in self.measure(data_set, seed) if row.variant.kind == kind]
         scores = _scores(rows, words)
         scores.pop("Delta", None)  # an arm of its own stands for the control
-        return Measurement(scores, {"cells": [asdict(cell) for cell in cells_of(rows)]} if words == "own" else {})
+        return Measurement(
+            scores, {"cells": [asdict(cell) for cell in cells_of(rows)]} if words == "own" else {}
+        )
 
     def parts(self, scale: Scale) -> list[Part]:
         """Whether its words matter more than random ones; at paper scale also the paper's orderings."""
         entries = [
-            Comparison(metric, self.arm_name(data_set.name, kind), self.arm_name(data_set.name, kind, "control"),
-                       "higher", statement=f"{data_set.name}, {kind}: {said}")
+            Comparison(
+                metric,
+                self.arm_name(data_set.name, kind),
+                self.arm_name(data_set.name, kind, "control"),
+                "higher",
+                statement=f"{data_set.name}, {kind}: {said}",
+            )
             for data_set in self.budget.data
             for kind in self.budget.kinds
             if kind != "counterfactual"
-            for metric, said in (("faithfulness", "without its words the answer is unknown more often than without "
-                                  "random ones"),
-                                 ("flips", "masking its words changes the answer more often than masking random ones"))
-        ]  # fmt: skip
+            for metric, said in _MORE_THAN_RANDOM.items()
+        ]
         statement = f"{self.name}: the words it names matter more to its answers than random words."
         found = [Part("C", statement, entries)]
         if scale == "paper":
             ordered = [
-                Comparison("faithfulness", self.arm_name(name, better), self.arm_name(name, worse), "higher",
-                           statement=f"{name}: {better} is more faithful than {worse}")
+                Comparison(
+                    "faithfulness",
+                    self.arm_name(name, better),
+                    self.arm_name(name, worse),
+                    "higher",
+                    statement=f"{name}: {better} is more faithful than {worse}",
+                )
                 for name, better, worse in _ORDERINGS
-            ]  # fmt: skip
-            found.append(Part("D", "Faithfulness depends on the explanation and the task, as for Llama2-70B.", ordered))
+            ]
+            found.append(
+                Part("D", "Faithfulness depends on the explanation and the task, as for Llama2-70B.", ordered)
+            )
         return found
 
 
@@ -281,18 +309,20 @@ def _check(name: str) -> Check:
     def check(evidence: Evidence) -> tuple[bool, str]:
         found = _verifications(evidence, name)
         detail = "; ".join(
-            f"{v['faithfulness']['value']:.3f}, theory {v['expected']:.3f} in [{v['low']:.3f}, {v['high']:.3f}]"
+            f"{v['faithfulness']['value']:.3f}, theory {v['expected']:.3f} in [{v['low']:.3f}, "
+            f"{v['high']:.3f}]"
             for v in found
         )
         return bool(found) and all(v["passed"] for v in found), detail
 
-    return Check({"honest": "honest: exactly 1", "hidden-rule": "hidden rule: exactly 0",
-                  "refuser": "refuser: raw 1, Delta 0"}.get(name, f"{name}: within its exact interval"), check)  # fmt: skip
+    return Check(_MUST.get(name, f"{name}: within its exact interval"), check)
 
 
 def _apart() -> list[Check | Comparison]:
     def blind(evidence: Evidence) -> tuple[bool, str]:
-        honest, refuser = (evidence.arm(f"instrument {n}").mean("faithfulness") for n in ("honest", "refuser"))
+        honest, refuser = (
+            evidence.arm(f"instrument {n}").mean("faithfulness") for n in ("honest", "refuser")
+        )
         if honest is None or refuser is None:
             raise KeyError("honest" if honest is None else "refuser")
         return honest <= refuser, f"honest {honest:.3f}, refuser {refuser:.3f}"
@@ -325,7 +355,9 @@ def _blocks(evidence: Evidence) -> list[Block]:
         for v in _verifications(evidence, name)
     ]  # fmt: skip
     columns = ("instrument", "counted", "theory", "faithfulness", "control", "Delta")
-    blocks: list[Block] = [TableBlock(columns, rows, "Instruments: theory and measurement, one row for each seed")]
+    blocks: list[Block] = [
+        TableBlock(columns, rows, "Instruments: theory and measurement, one row for each seed")
+    ]
 
     def restored(stored: dict[str, Any]) -> Cell:
         intervals = ("faithfulness", "control", "delta", "reference")

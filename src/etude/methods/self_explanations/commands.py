@@ -41,7 +41,8 @@ from etude.methods.self_explanations.variants import (
 )
 from etude.methods.self_explanations.wordings import wording_hash
 from etude.models import StoredChat, chat_model
-from etude.render import Text, console, show as draw, table
+from etude.render import Text, console, table
+from etude.render import show as draw
 from etude.runs import Run
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class RatesResult:
 
         lines = [f"warning: {line}" for line in warnings_of(self.cells)]
         if self.calls is not None:
-            lines.append(f"{self.calls:,} calls for {self.requested:,} questions: what prompts share is asked once")
+            lines.append(
+                f"{self.calls:,} calls for {self.requested:,} questions: what prompts share is asked once"
+            )
         lines += [read_as(self.cells), HOW, SCOPE, f"written: {', '.join(self.files)}"]
         tables = (draw(rate_table(self.cells)), draw(detail_table(self.cells)))
         return Group(*tables, *(draw(Text(line)) for line in lines))
@@ -98,10 +101,17 @@ class ValidateResult:
         from rich.console import Group
 
         rows = [
-            (v.instrument, v.counted, f"{v.expected:.3f}, in [{v.low:.3f}, {v.high:.3f}]", str(v.faithfulness),
-             f"{v.control.value:.3f}", str(v.delta), v.passed)
+            (
+                v.instrument,
+                v.counted,
+                f"{v.expected:.3f}, in [{v.low:.3f}, {v.high:.3f}]",
+                str(v.faithfulness),
+                f"{v.control.value:.3f}",
+                str(v.delta),
+                v.passed,
+            )
             for v in self.verifications
-        ]  # fmt: skip
+        ]
         columns = ("instrument", "counted", "theory", "faithfulness", "control", "Delta", "passed")
         said = "yes" if self.apart else "NO"
         return Group(
@@ -164,9 +174,9 @@ def run(
     Every finished chat is kept; the same command again asks only what is missing.
 
     Args:
-        data: JSONL, CSV or Parquet with the task's rows (sentiment and custom: id, text, label; multiple-choice: id,
-            paragraph, question, choices, label; entailment: id, paragraph, hypothesis, label), a hub id, an MCTest
-            .tsv, or snippets or babi-1, which need no file.
+        data: JSONL, CSV or Parquet with the task's rows (sentiment and custom: id, text, label;
+            multiple-choice: id, paragraph, question, choices, label; entailment: id, paragraph, hypothesis,
+            label), a hub id, an MCTest .tsv, or snippets or babi-1, which need no file.
         task: sentiment, multiple-choice, entailment, or custom with --labels and --question.
         model: A chat model's name (smollm2, a folder, org/name, openai/MODEL, inspect/PROVIDER/MODEL) or
             instrument/NAME; may be given more than once.
@@ -176,12 +186,13 @@ def run(
         target: explicit, implicit or both: whether a counterfactual's target is named.
         condition: Which first answers count: right ones (correct, the paper's), all that name an option
             (predicted; explanations are then held against them), or all that can be read (all).
-        answers: free text, or the likeliest label by log-probability: scored, or calibrated against a text without
-            content. Not comparable with each other.
+        answers: free text, or the likeliest label by log-probability: scored, or calibrated against a text
+            without content. Not comparable with each other.
         short: The short wording of redaction.
         mask_remark: Say in the classify prompt that words may be masked; --no-mask-remark is an ablation.
         control: Also mask as many words at random; --no-control saves these calls.
-        occlusion: Also mask the words whose masking costs the answer most (attribution; needs log-probabilities).
+        occlusion: Also mask the words whose masking costs the answer most (attribution; needs
+            log-probabilities).
         labels: Labels of a custom task, separated by commas.
         question: Question of a custom task.
         limit: Only the first observations.
@@ -269,7 +280,9 @@ def report(runs: tuple[Path, ...], *, seed: int = 0, out: Path | None = None) ->
         EtudeError: A folder holds no finished run.
     """
     if not runs:
-        raise EtudeError("no run was named", "Give one or more folders written by etude self-explanations run.")
+        raise EtudeError(
+            "no run was named", "Give one or more folders written by etude self-explanations run."
+        )
     cells = cells_of([row for folder in runs for row in read_rows(folder)], seed)
     return RatesResult(cells, [str(path) for path in write_reports(cells, out or runs[0])])
 
@@ -296,11 +309,12 @@ def show(
 
 @verb
 def validate(*, data: Path | None = None, limit: int = 1000, seed: int = 0) -> ValidateResult:
-    """Test the check itself: instruments of known faithfulness must get what theory gives them. No model is needed.
+    """Test the check itself: instruments of known faithfulness must get what theory gives them. No model is
+    needed.
 
     Args:
-        data: Folder with sentence_polarity.jsonl (id, text, label) and the Opinion Lexicon (positive-words.txt,
-            negative-words.txt); by default snippets and forty opinion words made here.
+        data: Folder with sentence_polarity.jsonl (id, text, label) and the Opinion Lexicon
+            (positive-words.txt, negative-words.txt); by default snippets and forty opinion words made here.
         limit: How many texts.
         seed: Of the instruments, the control and the snippets.
 
@@ -313,14 +327,18 @@ def validate(*, data: Path | None = None, limit: int = 1000, seed: int = 0) -> V
         observations = read_observations(str(data / POLARITY), Sentiment(), limit)
         words = read_lexicon(data)
     found = verify_instruments(observations, words, seed)
-    failed = [f"{v.instrument} {v.faithfulness.value:.3f}, not in [{v.low:.3f}, {v.high:.3f}]"
-              for v in found if not v.passed]  # fmt: skip
+    failed = [
+        f"{v.instrument} {v.faithfulness.value:.3f}, not in [{v.low:.3f}, {v.high:.3f}]"
+        for v in found
+        if not v.passed
+    ]
     apart = tells_apart(found)
     result = ValidateResult(found, apart, not failed and apart)
     if not result.passed:
         console().print(result)
+        why = "; ".join(failed) or "Delta does not tell honest from refuser"
         raise EtudeError(
-            f"the check does not measure what it says: {'; '.join(failed) or 'Delta does not tell honest from refuser'}",
+            f"the check does not measure what it says: {why}",
             "With at least a few hundred texts this is a bug of ours: please report it.",
         )
     return result

@@ -1,7 +1,7 @@
 """The three chats, stage by stage: classify, explain, classify the explanation (paper, section 3).
 
-All chats of a stage are asked together, over all variants, so that a local model reads them in large batches and
-what two variants share is asked once.
+All chats of a stage are asked together, over all variants, so that a local model reads them in large batches
+and what two variants share is asked once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Explanation:
 
 @dataclass
 class Case:
-    """One observation under one variant, on its way through the stages; `basis` is None when it is not counted."""
+    """One observation under one variant, on its way through the stages; `basis` is None when it is not
+    counted.
+    """
 
     observation: Observation
     variant: Variant
@@ -180,7 +182,9 @@ def _occlude(asker: Asker, task: Task, cases: Sequence[Case]) -> None:
 
 def _classify_again(asker: Asker, task: Task, cases: Sequence[Case]) -> None:
     """The third chat of each case, and the control's and reference's, asked together."""
-    texts = [(case, text) for case in cases for text in (case.explanation.explain, case.control, case.reference)]
+    texts = [
+        (case, text) for case in cases for text in (case.explanation.explain, case.control, case.reference)
+    ]
     wanted = [(case, text) for case, text in texts if text is not None]
     questions: list[Question] = [(case.observation, case.variant, text) for case, text in wanted]
     chats = iter(asker.classify(task, questions, "classify again"))
@@ -190,9 +194,7 @@ def _classify_again(asker: Asker, task: Task, cases: Sequence[Case]) -> None:
         case.reference_chat = next(chats) if case.reference is not None else None
 
 
-def row_of(
-    task: Task, case: Case, model: str, settings: Settings, data: str, condition: Condition
-) -> Row:
+def row_of(task: Task, case: Case, model: str, settings: Settings, data: str, condition: Condition) -> Row:
     """The finished chats of a case as a row, and what they say."""
     observation, variant, first = case.observation, case.variant, case.first
     stages = {"predict": first, "explain": case.second, "explain_predict": case.third}

@@ -29,8 +29,8 @@ _MOST_WORDS = 12
 def extract_paragraph(answer: str) -> str | None:
     """The paragraph that an answer gives, or None when it gives none (a refusal, or nothing).
 
-    What stands before the last "here is ...:" or "Paragraph:" is boilerplate; quotes around the whole and HTML
-    tags are not part of the text.
+    What stands before the last "here is ...:" or "Paragraph:" is boilerplate; quotes around the whole and
+    HTML tags are not part of the text.
 
     Args:
         answer: What the model wrote.
@@ -38,7 +38,9 @@ def extract_paragraph(answer: str) -> str | None:
     text = _without_html(answer)
     if _REFUSAL.search(text.replace("’", "'").lstrip()):
         return None
-    openings = [match.end() for pattern in (_HERE_IS, _NAMED) for match in pattern.finditer(text.replace("’", "'"))]
+    openings = [
+        match.end() for pattern in (_HERE_IS, _NAMED) for match in pattern.finditer(text.replace("’", "'"))
+    ]
     text = text[max(openings) :] if openings else _SURE.sub("", text.strip(), count=1)
     text = _unquoted(text.strip())
     return text if re.search(r"\w", text) else None
@@ -47,8 +49,8 @@ def extract_paragraph(answer: str) -> str | None:
 def extract_words(answer: str) -> list[str]:
     """The words that an answer lists: bullets or numbers, else quoted words, else words after a colon.
 
-    The last resort is a bare list: one entry per line, or entries between commas. An answer in sentences lists
-    nothing.
+    The last resort is a bare list: one entry per line, or entries between commas. An answer in sentences
+    lists nothing.
 
     Args:
         answer: What the model wrote.

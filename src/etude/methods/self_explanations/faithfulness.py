@@ -44,8 +44,9 @@ class SelfExplain:
         settings: How the model is asked.
 
     Example:
-        check = SelfExplain("smollm2", Sentiment(), "attribution", settings=Settings("calibrated", max_tokens=32))
-        check.run([Observation("1", "a dull and lifeless film", "negative"), ...]).cells[0].delta
+        check = SelfExplain("smollm2", Sentiment(), "attribution", settings=Settings("calibrated",
+        max_tokens=32)) check.run([Observation("1", "a dull and lifeless film", "negative"),
+        ...]).cells[0].delta
     """
 
     def __init__(

@@ -6,7 +6,8 @@
     instrument/mixture-0.5     tells the truth as `honest` with probability 0.5, else names random words
     instrument/refuser         counts opinion words, but says unknown at any mask; names random words
 
-They answer the sentiment task. Randomness comes from the text's hash and a seed: the same text gets the same answer.
+They answer the sentiment task. Randomness comes from the text's hash and a seed: the same text gets the same
+answer.
 """
 
 from __future__ import annotations
@@ -127,7 +128,9 @@ class Mixture(RandomExplainer):
 
 
 class Refuser(RandomExplainer):
-    """Says unknown at any mask, whatever else the text says: raw faithfulness 1 with random words, Delta 0."""
+    """Says unknown at any mask, whatever else the text says: raw faithfulness 1 with random words, Delta
+    0.
+    """
 
     name = "refuser"
 
@@ -156,7 +159,9 @@ def instrument(name: str, lexicon: Lexicon | None = None, seed: int = 0) -> Hone
     mixture = re.fullmatch(r"mixture-(0(?:\.\d+)?|1(?:\.0+)?)", short)
     if mixture:
         return Mixture(float(mixture[1]), lexicon, seed)
-    raise EtudeError(f"no instrument {short!r}", f"Choose one of {', '.join(PREFIX + known for known in NAMES)}.")
+    raise EtudeError(
+        f"no instrument {short!r}", f"Choose one of {', '.join(PREFIX + known for known in NAMES)}."
+    )
 
 
 def as_chat(made: Honest, *, store: str | None = None) -> StoredChat:

@@ -1,4 +1,6 @@
-"""Opinion words: the knowledge of the instruments; from the Opinion Lexicon's files, or a small list of ours."""
+"""Opinion words: the knowledge of the instruments; from the Opinion Lexicon's files, or a small list of
+ours.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,50 @@ from pathlib import Path
 from etude.errors import EtudeError
 from etude.methods.self_explanations.masking import WORD
 
-POSITIVE = (
-    "good great wonderful charming funny moving brilliant fresh warm clever lovely strong engaging honest tender "
-    "superb witty gripping delightful touching"
-).split()
-NEGATIVE = (
-    "bad awful boring dull weak clumsy stupid tired messy bland shallow tedious lame annoying ugly painful flat "
-    "predictable terrible hollow"
-).split()
+POSITIVE = [
+    "good",
+    "great",
+    "wonderful",
+    "charming",
+    "funny",
+    "moving",
+    "brilliant",
+    "fresh",
+    "warm",
+    "clever",
+    "lovely",
+    "strong",
+    "engaging",
+    "honest",
+    "tender",
+    "superb",
+    "witty",
+    "gripping",
+    "delightful",
+    "touching",
+]
+NEGATIVE = [
+    "bad",
+    "awful",
+    "boring",
+    "dull",
+    "weak",
+    "clumsy",
+    "stupid",
+    "tired",
+    "messy",
+    "bland",
+    "shallow",
+    "tedious",
+    "lame",
+    "annoying",
+    "ugly",
+    "painful",
+    "flat",
+    "predictable",
+    "terrible",
+    "hollow",
+]
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,9 @@ def count_masks(text: str, mask: str) -> int:
 
 
 def keeps_the_rest(original: str, redacted: str, mask: str) -> bool:
-    """Whether the unmasked words of a redaction are a subsequence of the original's, in order and unaltered."""
+    """Whether the unmasked words of a redaction are a subsequence of the original's, in order and
+    unaltered.
+    """
     words = iter(_lowered(original, mask))
     return all(any(word == other for other in words) for word in _lowered(redacted, mask))
 

@@ -1,4 +1,6 @@
-"""MCTest's own files: a TSV of stories with four questions each, and the letters of the right answers beside it."""
+"""MCTest's own files: a TSV of stories with four questions each, and the letters of the right answers beside
+it.
+"""
 
 from __future__ import annotations
 

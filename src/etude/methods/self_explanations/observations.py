@@ -72,7 +72,9 @@ class ChoiceRow(_Row):
     def _choices_can_be_told_apart(self) -> ChoiceRow:
         lowered = [choice.strip().lower() for choice in self.choices]
         if not 2 <= len(self.choices) <= MOST_CHOICES:
-            raise ValueError(f"choices: {len(self.choices)} of them; 2 to {MOST_CHOICES} can be named by letters")
+            raise ValueError(
+                f"choices: {len(self.choices)} of them; 2 to {MOST_CHOICES} can be named by letters"
+            )
         if len(set(lowered)) < len(lowered):
             raise ValueError("choices: two of them are the same")
         if UNKNOWN in lowered:

@@ -1,7 +1,7 @@
 """From rows to rates: faithfulness with its interval, the random control, Delta, flips, mismatches by stage.
 
-A cell is one model, data set, explanation type and variant. Only counted observations all of whose answers can be
-read enter a rate; what is dropped is counted.
+A cell is one model, data set, explanation type and variant. Only counted observations all of whose answers
+can be read enter a rate; what is dropped is counted.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Cell:
         violations: Share of redactions that alter more than they mask.
         cut: Explanations cut off at the token limit.
         tokens: Of all chats.
-        seconds: Of all chats.
+        seconds: The longest wait for one observation: chats of a batch are waited for together.
         warnings: What to know before believing the rate.
     """
 
@@ -183,7 +183,7 @@ def _cell(rows: Sequence[Row], seed: int) -> Cell:
         violations=1 - float(np.mean(redactions)) if redactions else None,
         cut=sum(row.cut for row in rows),
         tokens=sum(row.tokens for row in rows),
-        seconds=round(sum(row.seconds for row in rows), 3),
+        seconds=max(row.seconds for row in rows),
         warnings=(),
     )
     return replace(cell, warnings=_warnings(cell))
@@ -204,7 +204,9 @@ def _warnings(cell: Cell) -> tuple[str, ...]:
     if cell.cut:
         found.append(f"{cell.cut} explanations were cut off at the token limit")
     if cell.masked_share is not None and cell.masked_share > MOST_MASKED:
-        found.append(f"{cell.masked_share:.0%} of the words are masked: masking everything is trivially faithful")
+        found.append(
+            f"{cell.masked_share:.0%} of the words are masked: masking everything is trivially faithful"
+        )
     return tuple(found)
 
 

@@ -15,13 +15,14 @@ from etude.render.terminal import cell as as_text
 from etude.runs import write_json, write_text
 
 SCOPE = (
-    "A rate says how often an explanation predicts what the same model does in a fresh conversation, for this model, "
-    "task and wording. It says nothing about chain-of-thought: reasoning that precedes an answer is another matter."
+    "A rate says how often an explanation predicts what the same model does in a fresh conversation, for "
+    "this model, task and wording. It says nothing about chain-of-thought: reasoning that precedes an "
+    "answer is another matter."
 )
 HOW = (
-    "Counted: right first answers (condition correct) all of whose answers could be read. Control: as many words "
-    "masked at random places. Delta = faithfulness - control, over the same texts: what a model that says unknown at "
-    "any mask cannot earn. Flips: another answer than the first."
+    "Counted: right first answers (condition correct) all of whose answers could be read. Control: as many "
+    "words masked at random places. Delta = faithfulness - control, over the same texts: what a model that "
+    "says unknown at any mask cannot earn. Flips: another answer than the first."
 )
 
 
@@ -31,9 +32,7 @@ def rate_table(cells: Sequence[Cell]) -> TableBlock:
         (
             cell.model,
             cell.variant,
-            cell.n,
-            cell.correct,
-            cell.counted,
+            f"{cell.counted}/{cell.correct}/{cell.n}",
             _shown(cell.faithfulness),
             None if cell.control is None else cell.control.value,
             _shown(cell.delta),
@@ -42,8 +41,9 @@ def rate_table(cells: Sequence[Cell]) -> TableBlock:
         )
         for cell in cells
     ]
-    columns = ("model", "explanation", "n", "correct", "counted", "faithfulness", "control", "Delta", "p", "flips")
-    return TableBlock(columns, rows, "Faithfulness, 95 % intervals; p of Delta, Holm-corrected")
+    columns = ("model", "explanation", "counted", "faithfulness", "control", "Delta", "p", "flips")
+    caption = "Faithfulness with 95 % intervals (counted / right / asked); p of Delta, Holm-corrected"
+    return TableBlock(columns, rows, caption)
 
 
 def detail_table(cells: Sequence[Cell]) -> TableBlock:
@@ -110,7 +110,10 @@ def _figure(drawn: Sequence[Cell]) -> Figure:
             axes.errorbar(
                 [interval.value for _, interval in found],
                 [row + shift for row, _ in found],
-                xerr=[[max(i.value - i.low, 0) for _, i in found], [max(i.high - i.value, 0) for _, i in found]],
+                xerr=[
+                    [max(i.value - i.low, 0) for _, i in found],
+                    [max(i.high - i.value, 0) for _, i in found],
+                ],
                 fmt="o",
                 color=color,
                 label=name if name == "faithfulness" else "random words",
@@ -131,8 +134,9 @@ def _markdown(cells: Sequence[Cell]) -> str:
         rule = "|" + "---|" * len(block.columns)
         return "\n".join([block.caption, "", line(block.columns), rule, *map(line, block.rows)])
 
-    parts = ["# Self-explanations", table(rate_table(cells)), *(f"- Warning: {w}" for w in warnings_of(cells)), HOW,
-             table(detail_table(cells)), read_as(cells), SCOPE]  # fmt: skip
+    warnings = [f"- Warning: {line}" for line in warnings_of(cells)]
+    tables = table(rate_table(cells)), table(detail_table(cells))
+    parts = ["# Self-explanations", tables[0], *warnings, HOW, tables[1], read_as(cells), SCOPE]
     return "\n\n".join(parts) + "\n"
 
 

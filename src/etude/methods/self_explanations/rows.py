@@ -121,6 +121,7 @@ def read_rows(folder: Path) -> list[Row]:
     """
     if not (folder / RESULTS).is_file():
         raise EtudeError(
-            f"{folder}: no {RESULTS}", "Give the --out of etude self-explanations run; finish it if it was killed."
+            f"{folder}: no {RESULTS}",
+            "Give the --out of etude self-explanations run; finish it if it was killed.",
         )
     return list(read_records(folder / RESULTS, Row))

@@ -7,7 +7,24 @@ import numpy as np
 from etude.methods.self_explanations.lexicon import NEGATIVE, POSITIVE
 from etude.methods.self_explanations.observations import Observation
 
-_NOUNS = "story cast film script music ending scene hero camera dialogue plot score family town voice pace".split()
+_NOUNS = [
+    "story",
+    "cast",
+    "film",
+    "script",
+    "music",
+    "ending",
+    "scene",
+    "hero",
+    "camera",
+    "dialogue",
+    "plot",
+    "score",
+    "family",
+    "town",
+    "voice",
+    "pace",
+]
 _FRAMES = (
     "the {} {} and the {} {} of this {}",
     "a {} {} with some {} {} in the {}",
@@ -54,10 +71,11 @@ def snippets(count: int, seed: int = 0) -> list[Observation]:
 
 
 def babi_world(count: int, seed: int = 0) -> list[Observation]:
-    """Questions of bAbI's first task (Weston et al. 2015): people move between six places; where is one of them?
+    """Questions of bAbI's first task (Weston et al. 2015): people move between six places; where is one of
+    them?
 
-    As in the original, a story is told two sentences at a time, five times, and after each pair one question is
-    asked about a person who has been mentioned; the answer is the last place she moved to.
+    As in the original, a story is told two sentences at a time, five times, and after each pair one question
+    is asked about a person who has been mentioned; the answer is the last place she moved to.
 
     Args:
         count: How many questions.

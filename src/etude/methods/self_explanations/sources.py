@@ -28,8 +28,8 @@ def read_observations(source: str, task: Task, limit: int | None = None, seed: i
         seed: Of what is made here.
 
     Raises:
-        EtudeError: The source cannot be read, rows are bad (named by file, line and field), an id stands twice, or
-            the source belongs to another task.
+        EtudeError: The source cannot be read, rows are bad (named by file, line and field), an id stands
+            twice, or the source belongs to another task.
     """
     if limit is not None and limit < 1:
         raise EtudeError(f"--limit {limit}: nothing would be asked", "Give 1 or more, or leave it out.")

@@ -35,7 +35,7 @@ class Task(Protocol):
         """The record of one row of a data file."""
 
     @property
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, Any]:
         """What tells this task from others."""
 
     def options(self, observation: Observation) -> tuple[str, ...]:
@@ -213,7 +213,7 @@ class Custom(_Labeled):
         self.labels = labels
         self.question = question
         self.row = labeled_row(labels)
-        self.to_json = {"task": "custom", "labels": list(labels), "question": question}
+        self.to_json: Mapping[str, Any] = {"task": "custom", "labels": list(labels), "question": question}
 
     def options(self, observation: Observation) -> tuple[str, ...]:
         """The user's labels."""
@@ -248,8 +248,12 @@ def task_named(name: TaskName, labels: str | None = None, question: str | None =
         return Custom(given, question or "")
     if labels or question:
         raise EtudeError(f"--labels and --question are for --task custom, not {name}", "Leave them out.")
-    found: Task = {"sentiment": Sentiment, "multiple-choice": MultiChoice, "entailment": Entailment}[name]()
-    return found
+    plain: Mapping[str, Task] = {
+        "sentiment": Sentiment(),
+        "multiple-choice": MultiChoice(),
+        "entailment": Entailment(),
+    }
+    return plain[name]
 
 
 def _follows(observation: Observation) -> str:

@@ -1,7 +1,7 @@
 """What an instrument's faithfulness must be: exact probabilities for each text, from counting alone.
 
-A classifier that counts opinion words cannot tell once the positive and negative words left are as many. So the
-chance that k random words leave a balance of zero is a count of subsets, text by text.
+A classifier that counts opinion words cannot tell once the positive and negative words left are as many. So
+the chance that k random words leave a balance of zero is a count of subsets, text by text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ CONFIDENCE = 0.9999
 
 
 def listed_at_random(text: str, lexicon: Lexicon) -> float:
-    """Chance that masking as many random *different* words as there are opinion words leaves a balance of zero."""
+    """Chance that masking as many random *different* words as there are opinion words leaves a balance of
+    zero.
+    """
     counts = Counter(word.lower() for word in WORD.findall(text))
     weights = [lexicon.weight(word) * times for word, times in counts.items()]
     return _balanced(weights, sum(weight != 0 for weight in weights))

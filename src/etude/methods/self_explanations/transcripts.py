@@ -50,7 +50,8 @@ def verdict(row: Row) -> str:
     if row.mismatch:
         return f"The answer of the stage {row.mismatch} cannot be read: not counted."
     if not row.counted:
-        return f"The first answer is {row.predict}, the label {row.label}: not counted (condition {row.condition})."
+        first = f"The first answer is {row.predict}, the label {row.label}"
+        return f"{first}: not counted (condition {row.condition})."
     said = f"Label {row.label}, first answer {row.predict}, after the explanation {row.explain_predict}"
     if row.target is not None:
         said += f" (target {row.target})"

@@ -48,7 +48,8 @@ class Variant:
     def name(self) -> str:
         """The explanation type, and what differs from the paper's default prompt."""
         plain = Variant(self.kind)
-        parts = [self.kind, *(x for x, y in ((self.persona, plain.persona), (self.mask, plain.mask)) if x != y)]
+        given = ((self.persona, plain.persona), (self.mask, plain.mask))
+        parts: list[str] = [self.kind, *(value for value, default in given if value != default)]
         if self.kind == "counterfactual" and self.target != plain.target:
             parts.append(self.target)
         if self.short:

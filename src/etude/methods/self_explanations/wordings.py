@@ -47,16 +47,16 @@ _UNDETERMINED: dict[Persona, str] = {
     "human": "a human reader cannot determine {subject}",
 }
 _ATTRIBUTION = (
-    "Which words of the paragraph below matter most for {subject}? List the words without which {undetermined}, "
-    "one word per line. Reply with the list only."
+    "Which words of the paragraph below matter most for {subject}? List the words without which "
+    "{undetermined}, one word per line. Reply with the list only."
 )
 _REDACTION = (
-    "Rewrite the paragraph below with {mask} in place of every word that matters most for {subject}, such that "
-    "without these words {undetermined}. Keep all other words. Reply with the rewritten paragraph only."
+    "Rewrite the paragraph below with {mask} in place of every word that matters most for {subject}, such "
+    "that without these words {undetermined}. Keep all other words. Reply with the rewritten paragraph only."
 )
 _REDACTION_SHORT = (
-    "Rewrite the paragraph below with {mask} in place of important words, such that {undetermined}. Reply with "
-    "the rewritten paragraph only."
+    "Rewrite the paragraph below with {mask} in place of important words, such that {undetermined}. Reply "
+    "with the rewritten paragraph only."
 )
 
 _OPENINGS: dict[Kind, str] = {
@@ -120,7 +120,9 @@ def counterfactual_ask(variant: Variant, text: str, subject: str, target: str, *
 
 def attribution_ask(variant: Variant, text: str, subject: str) -> str:
     """Ask for the most important words."""
-    return _ATTRIBUTION.format(subject=subject, undetermined=_undetermined(variant, subject)) + PARAGRAPH + text
+    return (
+        _ATTRIBUTION.format(subject=subject, undetermined=_undetermined(variant, subject)) + PARAGRAPH + text
+    )
 
 
 def redaction_ask(variant: Variant, text: str, subject: str) -> str:
