@@ -59,7 +59,7 @@ def without_sharing(model: Any, observations: Sequence[Observation]) -> tuple[in
 
 
 def sharing(quick: bool) -> dict[str, Any]:
-    """Three explanation types, nothing masked at random: the same chats, shared and batched, or one by one."""
+    """Three explanation types, no random control: the same chats, shared and batched, or one by one."""
     from etude.models import chat_model
 
     observations = snippets(2 if quick else 8, seed=11)
@@ -106,7 +106,7 @@ def calls_by_design(quick: bool) -> dict[str, Any]:
 
 
 def label_scoring(quick: bool) -> dict[str, Any]:
-    """Classifying texts by the log-probabilities of three labels, and by writing at most six tokens."""
+    """Classifying texts by log-probabilities of three labels, and by writing at most six tokens."""
     from etude.models import chat_model
 
     observations = snippets(8 if quick else 32, seed=13)

@@ -80,7 +80,7 @@ class Asker:
 
     Attributes:
         calls: Prompts that were sent to the model or its store.
-        requested: Prompts that were needed, before sharing.
+        requested: Questions about texts that were needed, before sharing.
     """
 
     def __init__(self, model: StoredChat, settings: Settings) -> None:
@@ -137,6 +137,7 @@ class Asker:
             task.classify_prompt(observation, variant, CONTENT_FREE) for observation, variant, _ in questions
         ]
         kept = [i for i, prompt in enumerate(prompts) if prompt not in wrong]
+        self.requested += len(kept)
         asked = [(prompts[i], options[i]) for i in kept]
         if self.settings.answers == "calibrated":
             asked += [(empty[i], options[i]) for i in kept]
@@ -174,7 +175,6 @@ class Asker:
         return [_chat(prompt, self._replies[prompt, most]) for prompt in prompts]
 
     def _score(self, asked: Sequence[tuple[str, tuple[str, ...]]], stage: str) -> None:
-        self.requested += len(asked)
         missing = [key for key in dict.fromkeys(asked) if key not in self._scores]
         self.calls += len(missing)
         for portion in self._portions(missing, stage):
