@@ -22,7 +22,14 @@ from etude.methods.self_explanations.samples import snippets
 from etude.methods.self_explanations.tasks import Sentiment
 from etude.methods.self_explanations.variants import KINDS, Variant, grid
 
-TOKENS, ANSWER_TOKENS = 48, 6
+TOKENS, ANSWER_TOKENS = 20, 6
+SENTENCES = (
+    ("the plot is dull and the cast is lame", "negative"),
+    ("a charming film with a clever script", "positive"),
+    ("great music , but an awful ending", "negative"),
+    ("a superb cast in a touching story", "positive"),
+)
+"""Short, so that a rewritten one fits into few tokens."""
 
 
 def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -62,7 +69,8 @@ def sharing(quick: bool) -> dict[str, Any]:
     """Three explanation types, no random control: the same chats, shared and batched, or one by one."""
     from etude.models import chat_model
 
-    observations = snippets(2 if quick else 8, seed=11)
+    short = SENTENCES[:2] if quick else SENTENCES
+    observations = [Observation(str(i), text, label) for i, (text, label) in enumerate(short)]
     model = chat_model("smollm2", store=None)
     model.generate([[{"role": "user", "content": "warm up"}]], max_tokens=1)  # weights load at the first call
 
@@ -90,7 +98,7 @@ def sharing(quick: bool) -> dict[str, Any]:
 
 def calls_by_design(quick: bool) -> dict[str, Any]:
     """The same count for models that answer every chat: 9 calls an observation against 7 or fewer."""
-    observations = snippets(50 if quick else 400, seed=12)
+    observations = snippets(50 if quick else 200, seed=12)
     found = {}
     for name in ("honest", "random"):
         asker = Asker(as_chat(instrument(name)), Settings())
@@ -109,7 +117,7 @@ def label_scoring(quick: bool) -> dict[str, Any]:
     """Classifying texts by log-probabilities of three labels, and by writing at most six tokens."""
     from etude.models import chat_model
 
-    observations = snippets(8 if quick else 32, seed=13)
+    observations = snippets(8 if quick else 16, seed=13)
     model = chat_model("smollm2", store=None)
     model.generate([[{"role": "user", "content": "warm up"}]], max_tokens=1)
     questions = [(observation, Variant("attribution"), None) for observation in observations]
