@@ -237,11 +237,9 @@ class _RealModel:
         )
 
     def arm_name(self, data_set: str, kind: Kind, words: str = "own") -> str:
-        """The name of an arm."""
-        said = {"own": f"its {kind}", "control": f"{kind}: random words", "occlusion": f"{kind}: occlusion"}[
-            words
-        ]
-        return f"{self.name} on {data_set}, {said}"
+        """The name of an arm: short, for plots have it twice in a line."""
+        said = {"own": kind, "control": f"random, as {kind}", "occlusion": "occlusion"}[words]
+        return f"{data_set}: {said}"
 
     def arms(self, data_set: DataSet) -> list[Arm]:
         """Its explanations, random words and, if asked for, occlusion."""
