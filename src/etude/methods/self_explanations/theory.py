@@ -16,7 +16,7 @@ from etude.methods.self_explanations.lexicon import Lexicon
 from etude.methods.self_explanations.masking import WORD
 
 CONFIDENCE = 0.9999
-"""Of each interval, so that all of a table hold together but once in thousands of seeds."""
+"""Of each interval: all of a sound table hold, but once in thousands of seeds."""
 
 
 def listed_at_random(text: str, lexicon: Lexicon) -> float:
