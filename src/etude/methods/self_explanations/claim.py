@@ -169,8 +169,8 @@ def claim(
             f"{name} is {origin['precision']} ({origin['source']}); labels: {budget.settings.answers}.",
             "Counted are texts whose first answer is right and all of whose answers could be read.",
             "An instrument's interval is exact: the chance that random words leave as many positive as "
-            "negative words, text by text, at 99.99 %, so that a whole table passes but once in thousands "
-            "of seeds.",
+            "negative words, text by text, at 99.99 %, so that a sound table fails once in thousands of "
+            "seeds.",
             "Nothing here speaks of chain-of-thought.",
         ),
         blocks=_blocks,
