@@ -5,7 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etude.errors import EtudeError
 from etude.models import generation, kv_cache
+from etude.models.decoding import Decoding
 from etude.models.generation import crop_prefix, generate_batch, generate_rows, prefill, score_batch
 
 LENGTHS = (5, 9, 9, 1, 30, 70)
@@ -35,10 +37,12 @@ def some_ends(tiny, rows, head) -> Iterator[list[int]]:
     tiny.model.generation_config.eos_token_id = before
 
 
-def plain(lm, row: list[int], tokens: int) -> list[int]:
+def plain(lm, row: list[int], tokens: int, **options: float) -> list[int]:
     """What the `generate` of transformers writes after one row alone, without the end token."""
     ids = torch.tensor([row])
-    made = lm.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False)
+    made = lm.model.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False, **options
+    )
     written = made[0, len(row) :].tolist()
     return written[:-1] if written[-1] in generation.end_tokens(lm) else written
 
@@ -280,3 +284,51 @@ def test_questions_on_the_same_long_text_become_groups():
         Group(2000, [1, 3]),
         Group(0, [4, 5]),
     ]
+
+
+@pytest.mark.parametrize("penalty", [1.2, 0.8])
+def test_a_repetition_penalty_writes_what_transformers_writes(tiny, rows, head, penalty):
+    decoding = Decoding(repetition_penalty=penalty)
+    made = generate_batch(tiny, rows, prefix=prefill(tiny, head), max_tokens=20, decoding=decoding)
+    assert [one.tokens for one in made] == [
+        plain(tiny, head + row, 20, repetition_penalty=penalty) for row in rows
+    ]
+
+
+def test_penalties_on_what_was_written_follow_their_formula(tiny, rows):
+    decoding = Decoding(frequency_penalty=0.7, presence_penalty=0.4)
+    (made,) = generate_batch(tiny, rows[:1], max_tokens=12, decoding=decoding)
+    written: list[int] = []
+    for token in made.tokens:
+        with torch.no_grad():
+            logits = tiny.model(torch.tensor([rows[0] + written])).logits[0, -1].clone()
+        for seen in set(written):
+            logits[seen] -= 0.7 * written.count(seen) + 0.4
+        assert int(logits.argmax()) == token
+        written.append(token)
+    assert made.tokens != plain(tiny, rows[0], 12)
+
+
+def test_sampling_stays_among_the_likeliest_tokens(tiny, rows):
+    def sampled(**options: float) -> list[list[int]]:
+        seeds = list(range(len(rows)))
+        found = generate_batch(
+            tiny, rows, max_tokens=10, temperature=1.5, seeds=seeds, decoding=Decoding(**options)
+        )
+        return [one.tokens for one in found]
+
+    greedy = [plain(tiny, row, 10) for row in rows]
+    assert sampled(top_k=1) == sampled(top_p=1e-6) == greedy
+    for row, tokens in zip(rows, sampled(top_k=3), strict=True):
+        for at, token in enumerate(tokens):
+            with torch.inference_mode():
+                logits = tiny.model(torch.tensor([row + tokens[:at]])).logits[0, -1]
+            assert token in logits.topk(3).indices
+    assert sampled(top_k=3) != greedy
+
+
+def test_a_setting_outside_its_range_is_refused():
+    for wrong in ({"top_p": 0}, {"top_k": -1}, {"repetition_penalty": 0}, {"frequency_penalty": 3}):
+        with pytest.raises(EtudeError, match=next(iter(wrong))):
+            Decoding(**wrong)
+    assert Decoding(top_p=0.9, top_k=0).to_json() == {"top_p": 0.9}

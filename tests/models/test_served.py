@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from etude.errors import EtudeError
-from etude.models import ResponseStore, chat_model, image_part, text_part
+from etude.models import Decoding, ResponseStore, chat_model, image_part, text_part
 
 SERVER = """
 import sys, time, xllamacpp
@@ -168,6 +168,16 @@ def test_usage_refusals_and_cut_answers_are_told_apart(chat, user):
     asked = StandIn.seen[0]
     assert (asked["max_tokens"], asked["temperature"], asked["stop"], asked["seed"]) == (5, 0.0, ["x"], 3)
     assert chat.context_length == 4096
+    assert not {"top_p", "top_k", "repetition_penalty", "frequency_penalty"} & asked.keys()
+
+
+def test_a_server_is_told_how_to_decode(chat, user):
+    decoding = Decoding(top_p=0.9, top_k=40, repetition_penalty=1.2, frequency_penalty=0.5)
+    chat.generate([user("fine")], max_tokens=5, decoding=decoding)
+    asked = StandIn.seen[-1]
+    assert {name: asked[name] for name in decoding.to_json()} == decoding.to_json()
+    chat.generate([user("fine")], max_tokens=5)  # another setting is another question
+    assert len(StandIn.seen) == 2
 
 
 def test_a_busy_server_is_asked_again_after_a_pause(chat, user):

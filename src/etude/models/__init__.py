@@ -9,6 +9,7 @@ generation (`prefill`, `generate_batch`, `score_batch`) are in `etude.models.gen
 """
 
 from etude.models.chat import ChatModel, Conversation, Message, Reply, image_part, text_part
+from etude.models.decoding import Decoding
 from etude.models.encoder import Encoder, load_encoder
 from etude.models.engines import chat_model
 from etude.models.local_lm import CausalLM, load_causal_lm, load_tokenizer
@@ -20,6 +21,7 @@ __all__ = [
     "CausalLM",
     "ChatModel",
     "Conversation",
+    "Decoding",
     "Encoder",
     "Message",
     "Reply",

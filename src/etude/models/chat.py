@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import mimetypes
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict
 
 from etude.errors import EtudeError
+from etude.models.decoding import PLAIN, Decoding
 
 
 class Message(TypedDict):
@@ -55,10 +56,17 @@ class Parameters:
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    decoding: Decoding = PLAIN
 
     def to_json(self) -> dict[str, Any]:
         """What determines a reply; without sampling, the seed does not."""
-        return {**asdict(self), "stop": list(self.stop), "seed": self.seed if self.temperature > 0 else 0}
+        return {
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "stop": list(self.stop),
+            "seed": self.seed if self.temperature > 0 else 0,
+            **self.decoding.to_json(),
+        }
 
 
 class ChatModel(Protocol):
@@ -80,6 +88,7 @@ class ChatModel(Protocol):
         temperature: float = 0.0,
         stop: Sequence[str] = (),
         seed: int = 0,
+        decoding: Decoding = PLAIN,
     ) -> list[Reply]:
         """Answer conversations.
 
@@ -89,6 +98,7 @@ class ChatModel(Protocol):
             temperature: 0 for the most likely answer, else sampling.
             stop: An answer ends before the first of these strings.
             seed: For sampling. The same conversation and seed have the same answer, whatever else is asked.
+            decoding: Nucleus, top-k and penalties; nothing of the kind by default.
 
         Returns:
             One reply per conversation, in order; `stop_reason="error"` for one that cannot be answered.

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from etude.models import kv_cache
+from etude.models.decoding import PLAIN, Decoding, penalize, restrict
 from etude.models.local_lm import CausalLM
 
 CHUNK = 512  # tokens read in one forward pass
@@ -111,6 +112,7 @@ def generate_batch(
     temperature: float = 0.0,
     stop: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
+    decoding: Decoding = PLAIN,
     max_rows: int = ROWS,
 ) -> list[Generated]:
     """Continue many token rows; see `generate_rows`, which gives each row as soon as it is finished."""
@@ -123,6 +125,7 @@ def generate_batch(
             temperature=temperature,
             stop=stop,
             seeds=seeds,
+            decoding=decoding,
             max_rows=max_rows,
         )
     )
@@ -138,6 +141,7 @@ def generate_rows(
     temperature: float = 0.0,
     stop: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
+    decoding: Decoding = PLAIN,
     max_rows: int = ROWS,
 ) -> Iterator[tuple[int, Generated]]:
     """Continue many token rows.
@@ -150,6 +154,7 @@ def generate_rows(
         temperature: 0 takes the most likely token; else logits are divided by it and sampled.
         stop: A row ends before the first of these strings.
         seeds: One per row; used only when sampling.
+        decoding: Nucleus, top-k and penalties.
         max_rows: The most rows decoded together; fewer when their keys and values would not fit.
 
     Yields:
@@ -160,10 +165,12 @@ def generate_rows(
     held = len(prefix) if prefix else 0
     for chosen in _batches(lm, [len(tail) for tail in tails], held, max_tokens, max_rows):
         batch = _Batch(lm, [tails[i] for i in chosen], prefix, room=max_tokens)
-        choose = _Chooser(temperature, [seeds[i] for i in chosen])
         room = (lm.context_length or sys.maxsize) - held
         limits = [min(max_tokens, room - len(tails[i])) for i in chosen]
         watch = _Watch(lm, limits, tuple(stop))
+        before = prefix.tokens if prefix and decoding.looks_back else []
+        read = [[*before, *tails[i]] for i in chosen]
+        choose = _Chooser(temperature, [seeds[i] for i in chosen], decoding, read, watch.written)
         live = list(range(len(chosen)))  # rows of this batch still being written
         while live:
             tokens = choose(batch.logits, live)
@@ -293,17 +300,32 @@ class _Batch:
 class _Chooser:
     """Next tokens from logits: the most likely, or sampled with each row's own numbers (Gumbel-max)."""
 
-    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        temperature: float,
+        seeds: Sequence[int],
+        decoding: Decoding,
+        read: Sequence[Sequence[int]],
+        written: Sequence[Sequence[int]],
+    ) -> None:
         self.temperature = temperature
+        self.decoding, self.read, self.written = decoding, read, written
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds] if temperature > 0 else []
 
     def __call__(self, logits: Tensor, rows: Sequence[int]) -> list[int]:
         """Token ids for `logits`, (rows, vocabulary)."""
+        if self.decoding.looks_back:
+            logits = torch.stack(
+                [
+                    penalize(logits[place].float(), self.decoding, self.read[row], self.written[row])
+                    for place, row in enumerate(rows)
+                ]
+            )
         if self.temperature > 0:
             draws = torch.stack(
                 [torch.empty(logits.shape[1]).exponential_(generator=self.generators[row]) for row in rows]
             )
-            logits = logits.float().cpu() / self.temperature - draws.log()
+            logits = restrict(logits.float().cpu() / self.temperature, self.decoding) - draws.log()
         return [int(token) for token in logits.argmax(-1)]
 
 

@@ -93,11 +93,18 @@ async def _together(model: Any, conversations: Sequence[Conversation], parameter
 async def _ask(model: Any, conversation: Conversation, parameters: Parameters) -> Reply:
     from inspect_ai.model import GenerateConfig
 
+    given = parameters.decoding.to_json()
+    penalty = given.get("repetition_penalty")
     config = GenerateConfig(
         max_tokens=parameters.max_tokens,
         temperature=parameters.temperature,
         stop_seqs=list(parameters.stop) or None,
         seed=parameters.seed,
+        top_p=given.get("top_p"),
+        top_k=given.get("top_k"),
+        frequency_penalty=given.get("frequency_penalty"),
+        presence_penalty=given.get("presence_penalty"),
+        extra_body={"repetition_penalty": penalty} if penalty else None,
     )
     started = time.perf_counter()
     try:

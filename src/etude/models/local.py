@@ -76,6 +76,7 @@ class LocalEngine:
                 temperature=parameters.temperature,
                 stop=parameters.stop,
                 seeds=[_row_seed(parameters.seed, prompts[i]) for i in numbers],
+                decoding=parameters.decoding,
             )
             for place, made in replies:
                 yield (

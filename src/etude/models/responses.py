@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from etude.errors import EtudeError
 from etude.models.chat import Conversation, Engine, Parameters, Reply, check_conversations
+from etude.models.decoding import PLAIN, Decoding
 from etude.runs import content_hash
 
 Kind = Literal["generate", "score"]
@@ -151,6 +152,7 @@ class StoredChat:
         temperature: float = 0.0,
         stop: Sequence[str] = (),
         seed: int = 0,
+        decoding: Decoding = PLAIN,
     ) -> list[Reply]:
         """Answer conversations; see `ChatModel.generate`."""
         check_conversations(conversations)
@@ -159,7 +161,7 @@ class StoredChat:
                 f"max_tokens={max_tokens}, temperature={temperature}, stop={list(stop)!r} cannot be",
                 "max_tokens is at least 1, temperature at least 0, and stop strings are not empty.",
             )
-        asked = Parameters(max_tokens, temperature, tuple(stop), seed)
+        asked = Parameters(max_tokens, temperature, tuple(stop), seed, decoding)
         parameters = asked.to_json()
         keys = [self._key("generate", conversation, parameters) for conversation in conversations]
         found = {key: Reply(**stored) for key, stored in self._stored(keys).items()}

@@ -120,6 +120,7 @@ class ServedEngine:
         import openai
 
         started = time.perf_counter()
+        given = parameters.decoding.to_json()
         try:
             answer = self.client.chat.completions.create(
                 model=self.model,
@@ -131,6 +132,10 @@ class ServedEngine:
                 temperature=parameters.temperature,
                 seed=parameters.seed,
                 stop=list(parameters.stop) or openai.omit,
+                top_p=given.pop("top_p", openai.omit),
+                frequency_penalty=given.pop("frequency_penalty", openai.omit),
+                presence_penalty=given.pop("presence_penalty", openai.omit),
+                extra_body=given or None,  # top_k, repetition_penalty: vLLM, SGLang, llama.cpp know them
             )
         except (
             openai.BadRequestError

@@ -15,6 +15,7 @@ from etude.methods.self_explanations.tasks import Task
 from etude.methods.self_explanations.variants import AnswerMode, Variant
 from etude.models import Conversation, Reply, StoredChat, load_tokenizer
 from etude.models.chat import plain_text
+from etude.models.decoding import PLAIN, Decoding
 from etude.render import console
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ CONTENT_FREE = "N/A"
 """The paragraph without content, against which label log-probabilities are calibrated."""
 PORTION = 2048
 """Prompts asked between two lines of progress."""
+PAPER_DECODING = Decoding(top_p=0.95, top_k=50, repetition_penalty=1.2)
+"""What the paper samples with, at temperature 0.1."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Settings:
         answer_tokens: Of a label in free text.
         temperature: 0 for the most likely answer; the paper samples at 0.1.
         seed: Of sampling, of the random control and of the bootstrap.
+        decoding: Nucleus, top-k, repetition penalty; `PAPER_DECODING` are the paper's.
     """
 
     answers: AnswerMode = "free"
@@ -42,6 +46,7 @@ class Settings:
     answer_tokens: int = 32
     temperature: float = 0.0
     seed: int = 0
+    decoding: Decoding = PLAIN
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,7 @@ class Asker:
                 max_tokens=most,
                 temperature=self.settings.temperature,
                 seed=self.settings.seed,
+                decoding=self.settings.decoding,
             )
             self._replies.update(
                 ((prompt, most), reply) for prompt, reply in zip(portion, replies, strict=True)

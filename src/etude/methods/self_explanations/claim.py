@@ -10,14 +10,14 @@ itself: models of known faithfulness must get the rate that theory gives them (A
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.errors import EtudeError
 from etude.evidence import Arm, Check, Claim, Comparison, Measurement, Part, Scale
-from etude.methods.self_explanations.chats import Asker, Settings
+from etude.methods.self_explanations.chats import PAPER_DECODING, Asker, Settings
 from etude.methods.self_explanations.experiment import explain_and_check
 from etude.methods.self_explanations.instruments import NAMES
 from etude.methods.self_explanations.lexicon import Lexicon, read_lexicon
@@ -80,7 +80,7 @@ BUDGETS = {
     ),
     "paper": Budget(
         "meta-llama/Llama-2-70b-chat-hf",
-        Settings("free", max_tokens=1024, answer_tokens=1024, temperature=0.1),
+        Settings("free", 1024, 1024, temperature=0.1, decoding=PAPER_DECODING),
         KINDS,
         (
             DataSet("IMDB", "sentiment", "movie_reviews.jsonl"),
@@ -120,7 +120,7 @@ def claim(
     Args:
         scale: `laptop`: 200 snippets, word lists of 32 tokens, labels by calibrated score. `slow`: 1,000
             snippets, all three explanation types, occlusion. `paper`: four data sets, all types, free text
-            at temperature 0.1.
+            with the paper's sampling.
         data: A folder with `sentence_polarity.jsonl` and the Opinion Lexicon; at paper scale also the other
             sets.
         seeds: Of the instruments' random parts and of the random control.
@@ -226,7 +226,7 @@ class _RealModel:
         task = task_named(data_set.task)
         source = data_set.source if data_set.source == "babi-1" else str(data / data_set.source)
         observations = read_observations(source, task, self.budget.limit)
-        settings = Settings(**{**asdict(self.budget.settings), "seed": seed})
+        settings = replace(self.budget.settings, seed=seed)
         return explain_and_check(
             Asker(chat_model(self.name), settings),
             task,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -40,7 +40,7 @@ from etude.methods.self_explanations.variants import (
     one_or_more,
 )
 from etude.methods.self_explanations.wordings import wording_hash
-from etude.models import StoredChat, chat_model
+from etude.models import Decoding, StoredChat, chat_model
 from etude.render import Text, console, table
 from etude.render import show as draw
 from etude.runs import Run
@@ -161,6 +161,9 @@ def run(
     limit: int | None = None,
     seed: int = 0,
     temperature: float = 0.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    repetition_penalty: float = 1.0,
     max_tokens: int = 1024,
     answer_tokens: int = 32,
     base_url: str | None = None,
@@ -198,6 +201,9 @@ def run(
         limit: Only the first observations.
         seed: Of sampling, the random control, and data that is made here.
         temperature: 0 for the most likely answer; the paper samples at 0.1.
+        top_p: Sample among the likeliest tokens with this probability together; the paper's is 0.95.
+        top_k: Sample among this many tokens, 0 for all; the paper's is 50.
+        repetition_penalty: Against tokens that were there already, 1 for none; the paper's is 1.2.
         max_tokens: Output limit of an explanation.
         answer_tokens: Output limit of a label.
         base_url: Address of an OpenAI-compatible server.
@@ -222,7 +228,8 @@ def run(
         mask_remark=mask_remark,
     )
     observations = read_observations(data, chosen, limit, seed)
-    settings = Settings(answers, max_tokens, answer_tokens, temperature, seed)
+    decoding = Decoding(top_p=top_p, top_k=top_k, repetition_penalty=repetition_penalty)
+    settings = Settings(answers, max_tokens, answer_tokens, temperature, seed, decoding)
     words = read_lexicon(lexicon) if lexicon else own_lexicon()
     config = {
         "models": list(model),
@@ -230,7 +237,7 @@ def run(
         "task": dict(chosen.to_json),
         "variants": [variant.to_json() for variant in variants],
         "condition": condition,
-        "settings": vars(settings),
+        "settings": asdict(settings),
         "control": control,
         "occlusion": occlusion,
         "base_url": base_url,
