@@ -176,7 +176,9 @@ class Scripted:
 
 def no_act(history: History, tools: Sequence[Toolkit]) -> Act:
     """The sanity baseline: it never calls a tool."""
-    return Final("Sorry, I cannot help you with this task.", "Final Answer: Sorry, I cannot help you with this task.")
+    return Final(
+        "Sorry, I cannot help you with this task.", "Final Answer: Sorry, I cannot help you with this task."
+    )
 
 
 def agent_from_name(
@@ -202,7 +204,8 @@ def agent_from_name(
         model, prompt = name.removesuffix(":native"), "basic"
     if prompt not in ("basic", "safety", "helpful_safety"):
         raise EtudeError(
-            f"{name}: there is no prompt {prompt!r}", "Write MODEL:basic, MODEL:safety or MODEL:helpful_safety."
+            f"{name}: there is no prompt {prompt!r}",
+            "Write MODEL:basic, MODEL:safety or MODEL:helpful_safety.",
         )
     variant: AgentPrompt = prompt  # type: ignore[assignment]
     if native:

@@ -139,9 +139,7 @@ def compare_judges(scores: Sequence[Score], first: str, second: str, metric: str
     )
 
 
-def compare_with_people(
-    scores: Sequence[Score], labels: Sequence[HumanLabel], judge: str
-) -> HumanAgreement:
+def compare_with_people(scores: Sequence[Score], labels: Sequence[HumanLabel], judge: str) -> HumanAgreement:
     """One judge against the majority of annotators (a tie counts as no failure, and as not realistic).
 
     Raises:
@@ -207,13 +205,20 @@ def _majority(votes: Sequence[bool]) -> bool:
 def _annotator_kappa(by_run: Mapping[str, Sequence[HumanLabel]]) -> float | None:
     people = sorted({label.annotator for labels in by_run.values() for label in labels})
     given = {
-        p: {key: lab.safety < FAILURE_BELOW for key, labels in by_run.items() for lab in labels if lab.annotator == p}
+        p: {
+            key: lab.safety < FAILURE_BELOW
+            for key, labels in by_run.items()
+            for lab in labels
+            if lab.annotator == p
+        }
         for p in people
     }
     found = []
     for number, one in enumerate(people):
         for other in people[number + 1 :]:
             shared = sorted(given[one].keys() & given[other].keys())
-            value = kappa([given[one][k] for k in shared], [given[other][k] for k in shared]) if shared else None
+            value = (
+                kappa([given[one][k] for k in shared], [given[other][k] for k in shared]) if shared else None
+            )
             found += [] if value is None else [value]
     return fmean(found) if found else None

@@ -76,7 +76,9 @@ class Suite:
         for case in self.cases:
             if case.name == name:
                 return case
-        raise EtudeError(f"there is no case {name!r}", f"There are: {', '.join(c.name for c in self.cases)[:300]}")
+        raise EtudeError(
+            f"there is no case {name!r}", f"There are: {', '.join(c.name for c in self.cases)[:300]}"
+        )
 
     def content(self) -> Any:
         """Everything that determines a run, as JSON."""

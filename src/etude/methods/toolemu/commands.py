@@ -180,7 +180,9 @@ def evaluate(
             "runs": content_hash([one.model_dump() for one in runs]), "suite": content_hash(suite.content()),
             "prompts": content_hash([SAFETY, HELP, HELP_SAFE, HELP_ANY, FORM]), "max_tokens": max_tokens,
         }  # fmt: skip
-        judges = _judges(name, wanted, variant, place / STORE, heat, thoughts, max_tokens, base_url, max_connections)
+        judges = _judges(
+            name, wanted, variant, place / STORE, heat, thoughts, max_tokens, base_url, max_connections
+        )
         with Run(place, config, command="toolemu evaluate") as running:
             if running.result is None:
                 scores = _score_all(running, runs, suite, judges, repeats, max_connections)
@@ -204,7 +206,9 @@ def report(sources: tuple[Path, ...], *, worst: int = 20, out: Path = Path("repo
     """
     runs, scores, known = _gathered(sources)
     if not scores:
-        raise EtudeError("none of these runs was judged", "Judge them with: etude toolemu evaluate RUN --judge MODEL")
+        raise EtudeError(
+            "none of these runs was judged", "Judge them with: etude toolemu evaluate RUN --judge MODEL"
+        )
     page = write_report(out, runs, scores, known, worst)
     return ReportResult(str(page), str(out / "annotation.csv"), agent_table(runs, scores))
 
@@ -222,10 +226,15 @@ def agree(sources: tuple[Path, ...], *, judges: str | None = None, human: Path |
         EtudeError: A judge is missing, or the sheet is wrong.
     """
     scores = read_scores(sources)
-    names = [name.strip() for name in judges.split(",")] if judges else list(dict.fromkeys(s.judge for s in scores))
+    names = (
+        [name.strip() for name in judges.split(",")]
+        if judges
+        else list(dict.fromkeys(s.judge for s in scores))
+    )
     if not names or (len(names) < 2 and human is None):
         raise EtudeError(
-            f"agreement needs two judges, there is {names or 'none'}", "Evaluate with another judge, or give --human."
+            f"agreement needs two judges, there is {names or 'none'}",
+            "Evaluate with another judge, or give --human.",
         )
     metrics = list(dict.fromkeys(s.metric for s in scores))
     pairs = [
@@ -415,7 +424,12 @@ def _judges(
 
 
 def _score_all(
-    running: Run, runs: Sequence[Trajectory], suite: Suite, judges: Sequence[Evaluator], repeats: int, connections: int
+    running: Run,
+    runs: Sequence[Trajectory],
+    suite: Suite,
+    judges: Sequence[Evaluator],
+    repeats: int,
+    connections: int,
 ) -> list[Score]:
     """Every run that may be judged, by every judge and repeat; each score is kept as soon as it is there."""
     work = [
@@ -478,7 +492,9 @@ def _gathered(sources: Sequence[Path]) -> tuple[list[Trajectory], list[Score], d
     for source in sources:
         for one in read_trajectories(source):
             if one.key in runs:
-                raise EtudeError(f"{source}: {one.key} is in another of these folders too", "Give each run once.")
+                raise EtudeError(
+                    f"{source}: {one.key} is in another of these folders too", "Give each run once."
+                )
             runs[one.key] = one
         known.update(_cases_of(source))
     return list(runs.values()), read_scores(sources), known
@@ -488,8 +504,14 @@ def _categories(taxonomy: Path | None) -> list[dict[str, str]]:
     if taxonomy is None:
         return [{"category": "any", "description": "Software that people use at home or at work."}]
     rows = read_json(taxonomy)
-    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) and "category" in r for r in rows):
-        raise EtudeError(f"{taxonomy}: not a list of categories", "Write a JSON list of {category, description}.")
+    if (
+        not isinstance(rows, list)
+        or not rows
+        or not all(isinstance(r, dict) and "category" in r for r in rows)
+    ):
+        raise EtudeError(
+            f"{taxonomy}: not a list of categories", "Write a JSON list of {category, description}."
+        )
     return rows
 
 

@@ -108,7 +108,9 @@ class LM:
             tokens += reply.prompt_tokens + reply.output_tokens
             raw = reply.text
             if reply.stop_reason == "error":
-                return Answer("", raw=raw, error=reply.error or "", kind="error", tokens=tokens, calls=attempt + 1)
+                return Answer(
+                    "", raw=raw, error=reply.error or "", kind="error", tokens=tokens, calls=attempt + 1
+                )
             found, problem, refused = read_emulation(raw, request.tool)
             if found is not None and reply.stop_reason != "refused":
                 return Answer(*found, raw=raw, tokens=tokens, calls=attempt + 1)
@@ -195,7 +197,9 @@ class Replay:
         self.runs = {t.case: t for t in chosen}
         if len(self.runs) < len(chosen):
             names = ", ".join(sorted({t.agent for t in chosen}))
-            raise EtudeError(f"the recording holds several agents ({names})"[:400], "Write replay/FILE#AGENT.")
+            raise EtudeError(
+                f"the recording holds several agents ({names})"[:400], "Write replay/FILE#AGENT."
+            )
         if not chosen:
             raise EtudeError(f"the recording holds no agent {agent!r}", "Check the name behind #.")
         self.mode: Mode = "adversarial" if chosen[0].mode == "adversarial" else "standard"
@@ -210,7 +214,9 @@ class Replay:
         recorded = run.steps[number]
         arguments, _ = one_object(recorded.tool_input)
         if recorded.tool != request.tool.name or (arguments or {}) != request.arguments:
-            return Answer("", error=f"recorded was {recorded.tool} {recorded.tool_input}"[:300], kind="invalid", calls=1)
+            return Answer(
+                "", error=f"recorded was {recorded.tool} {recorded.tool_input}"[:300], kind="invalid", calls=1
+            )
         return Answer(recorded.observation, recorded.emulator_summary, calls=1)
 
     def agent(self, history: Any, tools: Any) -> Any:

@@ -84,7 +84,10 @@ class _Judge:
                 return base.model_copy(update={**found, "raw": reply.text, "parse_status": status})
             messages += [
                 {"role": "assistant", "content": reply.text or "(empty)"},
-                {"role": "user", "content": f"This cannot be used: {found['thought']}. Write all four fields again."},
+                {
+                    "role": "user",
+                    "content": f"This cannot be used: {found['thought']}. Write all four fields again.",
+                },
             ]
         return base.model_copy(update={**found, "raw": messages[-2]["content"]})
 

@@ -20,7 +20,12 @@ def safety_helpfulness(rows: Sequence[AgentRow], judge: str) -> Figure | None:
     for number, name in enumerate(names):
         across, up = help_rows[name], safety[name]
         axes.errorbar(
-            [across.mean], [up.mean], xerr=_reach(across), yerr=_reach(up), fmt="os^Dv"[number % 5], label=name
+            [across.mean],
+            [up.mean],
+            xerr=_reach(across),
+            yerr=_reach(up),
+            fmt="os^Dv"[number % 5],
+            label=name,
         )
     axes.set_xlabel("mean helpfulness (0 to 3)")
     axes.set_ylabel("mean safety (0 to 3)")
@@ -29,7 +34,9 @@ def safety_helpfulness(rows: Sequence[AgentRow], judge: str) -> Figure | None:
     axes.set_title(f"judge: {judge}")
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     kind = help_rows[names[0]].metric.replace("_", " ")
-    return Figure(figure, f"safety against {kind} of {len(names)} agents", f"95 % intervals over cases; {kind}.")
+    return Figure(
+        figure, f"safety against {kind} of {len(names)} agents", f"95 % intervals over cases; {kind}."
+    )
 
 
 def _reach(row: AgentRow) -> Any:

@@ -85,7 +85,11 @@ def transcript(run: Trajectory, *, thoughts: bool = False) -> str:
             f"Call {number}:\n{thought}Action: {step.tool}\nAction Input: {step.tool_input.strip()}\n"
             f"Observation: {step.observation}"
         )
-    end = run.final if run.stop_reason in ("final", "refused") else f"(none: the run ended by {run.stop_reason})"
+    end = (
+        run.final
+        if run.stop_reason in ("final", "refused")
+        else f"(none: the run ended by {run.stop_reason})"
+    )
     return "\n\n".join([*parts, f"Final Answer: {end}"])
 
 

@@ -21,9 +21,7 @@ from etude.methods.toolemu.summary import (
 from etude.methods.toolemu.trajectories import Score, Trajectory
 from etude.render import Block, Code, Section, TableBlock, Text, save_page
 
-WORLD_NOTE = (
-    "The scripted world tests the plumbing and the adversarial mechanism; it says nothing about a language model."
-)
+WORLD_NOTE = "The scripted world tests the plumbing and the adversarial mechanism; it says nothing about a language model."
 JUDGE_NOTE = (
     "A failure incidence belongs to its judge: two good judges of the same runs can differ by sixteen points. "
     "Ranks of agents travel better than incidences do."
@@ -80,9 +78,13 @@ def write_report(
             [
                 TableBlock(("ended by", "runs"), list(stop_counts(runs).items()), "Every run, once"),
                 TableBlock(
-                    ("output", "times"), list(invalid_counts(runs, scores).items()), "Outputs not usable as they were"
+                    ("output", "times"),
+                    list(invalid_counts(runs, scores).items()),
+                    "Outputs not usable as they were",
                 ),
-                TableBlock(("agent", "emulator", "mode"), roles, "Who played what; one family in all roles flatters"),
+                TableBlock(
+                    ("agent", "emulator", "mode"), roles, "Who played what; one family in all roles flatters"
+                ),
             ],
         )
     )
@@ -92,7 +94,10 @@ def write_report(
         sections.append(Section(f"{run.case}, {run.agent}", blocks, tag=f"safety {said}", level=3))
     write_sheet(out / "annotation.csv", [run for run, _ in worst(runs, scores, 10**6)])
     return save_page(
-        out / "index.html", "ToolEmu: where agents do harm", sections, lead="The worst transcripts stand at the end."
+        out / "index.html",
+        "ToolEmu: where agents do harm",
+        sections,
+        lead="The worst transcripts stand at the end.",
     )
 
 
@@ -107,12 +112,18 @@ def transcript_blocks(run: Trajectory, scores: Sequence[Score], case: Case | Non
         text = f"{number}. {thought}Action: {step.tool}\nAction Input: {step.tool_input}\n"
         note = f"\n[{step.error}]" if step.error else ""
         blocks.append(Code(f"{text}Observation: {step.observation}{note}"))
-    blocks.append(Code(f"Final Answer: {run.final}" if run.final else f"(ended by {run.stop_reason}) {run.excluded}"))
+    blocks.append(
+        Code(f"Final Answer: {run.final}" if run.final else f"(ended by {run.stop_reason}) {run.excluded}")
+    )
     if run.self_observed:
-        blocks.append(Text("The agent wrote an observation itself: this run does not show what the tools did."))
+        blocks.append(
+            Text("The agent wrote an observation itself: this run does not show what the tools did.")
+        )
     if scores:
         columns = ("judge", "metric", "repeat", "label", "score", "status", "summary")
-        cells = [(s.judge, s.metric, s.repeat, s.label, s.score, s.parse_status, s.summary[:300]) for s in scores]
+        cells = [
+            (s.judge, s.metric, s.repeat, s.label, s.score, s.parse_status, s.summary[:300]) for s in scores
+        ]
         blocks.append(TableBlock(columns, cells, "Judgments"))
     return blocks
 

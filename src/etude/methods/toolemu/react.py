@@ -97,7 +97,9 @@ def parse_react(raw: str) -> ToolCall | Final | FormatError:
         return Final(answer, text[:end].strip(), defects)
     if action is None:
         return FormatError(
-            "There is neither 'Action:' with 'Action Input:' nor 'Final Answer:'. Write one of them.", kept, defects
+            "There is neither 'Action:' with 'Action Input:' nor 'Final Answer:'. Write one of them.",
+            kept,
+            defects,
         )
     given = _INPUT.search(text, action.end())
     following = _ACTION.search(text, action.end())
@@ -106,8 +108,14 @@ def parse_react(raw: str) -> ToolCall | Final | FormatError:
         if given is not None and given.start() > following.start():
             given = None
     if given is None:
-        return FormatError("'Action:' has no 'Action Input:' behind it. Write one JSON object.", kept, defects)
-    ends = [m.start() for m in (following, _FINAL.search(text, given.end()), _THOUGHT.search(text, given.end())) if m]
+        return FormatError(
+            "'Action:' has no 'Action Input:' behind it. Write one JSON object.", kept, defects
+        )
+    ends = [
+        m.start()
+        for m in (following, _FINAL.search(text, given.end()), _THOUGHT.search(text, given.end()))
+        if m
+    ]
     if final is not None and final.start() > given.end():
         defects["answer_after_action"] = 1
     end = min(ends, default=len(text))

@@ -70,7 +70,9 @@ class ReportResult:
 
     def __rich__(self) -> RenderableType:
         """The agent table and where the page is."""
-        return _group(table_block(self.agents), Text(JUDGE_NOTE), Text(f"page: {self.page}; sheet: {self.sheet}"))
+        return _group(
+            table_block(self.agents), Text(JUDGE_NOTE), Text(f"page: {self.page}; sheet: {self.sheet}")
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,11 @@ class AgreeResult:
                 "recall", "kappa", "kappa of annotators",
             )  # fmt: skip
             blocks.append(
-                TableBlock(columns, [tuple(vars(p).values()) for p in self.people], "Judges against people's majority")
+                TableBlock(
+                    columns,
+                    [tuple(vars(p).values()) for p in self.people],
+                    "Judges against people's majority",
+                )
             )
         return _group(*blocks)
 

@@ -77,7 +77,9 @@ def run_case(
         if isinstance(act, FormatError):
             if act.stop_reason in ("refused", "error"):
                 failed = act.stop_reason == "error"
-                return ended("error" if failed else "refused", act.raw, f"agent: {act.problem}" if failed else "")
+                return ended(
+                    "error" if failed else "refused", act.raw, f"agent: {act.problem}" if failed else ""
+                )
             defects["format"] += 1
             if len(complaints) == FORMAT_RETRIES:
                 return ended("format")
@@ -135,7 +137,13 @@ def _take_step(
 
 
 def run(
-    cases: Suite, agent: Agent, emulator: Emulator, *, max_steps: int = 15, seed: int = 0, max_connections: int = 8
+    cases: Suite,
+    agent: Agent,
+    emulator: Emulator,
+    *,
+    max_steps: int = 15,
+    seed: int = 0,
+    max_connections: int = 8,
 ) -> list[Trajectory]:
     """Run an agent on all cases, several at once; for a run that resumes, use the verb of this name.
 

@@ -50,7 +50,12 @@ class Seat:
         return self.model.name
 
     def ask(
-        self, conversation: Conversation, *, stop: tuple[str, ...] = (), temperature: float = 0.0, seed: int = 0
+        self,
+        conversation: Conversation,
+        *,
+        stop: tuple[str, ...] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
     ) -> Reply:
         """One answer; from the store, if it is there.
 

@@ -173,7 +173,9 @@ def describe_toolkits(toolkits: Iterable[Toolkit], *, full: bool) -> str:
     parts = []
     for kit in toolkits:
         head = f"## {kit.name_for_model or kit.toolkit}: {kit.description_for_model}"
-        parts.append("\n".join([head, *(describe_tool(t, full=full) for t in callable_tools([kit]).values())]))
+        parts.append(
+            "\n".join([head, *(describe_tool(t, full=full) for t in callable_tools([kit]).values())])
+        )
     return "\n\n".join(parts)
 
 

@@ -53,7 +53,10 @@ class Kit:
 
 
 def _tool(
-    name: str, summary: str, parameters: Sequence[tuple[str, str, str]], returns: Sequence[tuple[str, str, str]]
+    name: str,
+    summary: str,
+    parameters: Sequence[tuple[str, str, str]],
+    returns: Sequence[tuple[str, str, str]],
 ) -> Tool:
     return Tool.model_validate(
         {
@@ -217,5 +220,3 @@ KITS: dict[str, Kit] = {
 def weighty_words(kit: Kit) -> tuple[str, ...]:
     """What a hasty reader takes for a sign of importance: the first word of each weighty name."""
     return tuple(name.replace("_", " ").split()[0].lower() for name in kit.weighty)
-
-

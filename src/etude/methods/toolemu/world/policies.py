@@ -57,7 +57,8 @@ def _kit(history: History) -> Kit:
     name = history.case.toolkits[0]
     if name not in KITS:
         raise EtudeError(
-            f"the scripted agents know the scripted world, not {name}", "Use --cases world, or a model as agent."
+            f"the scripted agents know the scripted world, not {name}",
+            "Use --cases world, or a model as agent.",
         )
     return KITS[name]
 
