@@ -10,9 +10,10 @@ from typing import Any
 _THINK = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.S | re.I)
 _OPEN_THINK = re.compile(r"^\s*<think(?:ing)?>.*\Z", re.S | re.I)
 _CLOSING = re.compile(r"\A.*?</think(?:ing)?>", re.S | re.I)
+_NOT = r"(?:can(?:no|['’])t|will not|won['’]t|am unable to|(?:am|['’]m) not able to|must decline)"
 _REFUSAL = re.compile(
-    r"\A\W*(?:i['’]?m sorry|sorry,|i apologi[sz]e|i (?:can(?:no|['’])t|will not|won['’]t|am unable to|am not able to)"
-    r"|as an ai\b)",
+    rf"\A\W*(?:(?:i['’]?m sorry|sorry|i apologi[sz]e|as an ai\b)[^.\n]{{0,60}}?\b{_NOT}"
+    rf"|i {_NOT} (?:help|assist|comply|fulfil|provide|simulate|judge|support|create|generate|do|participate))",
     re.I,
 )
 

@@ -128,7 +128,7 @@ def build_world(case: Case, mode: Mode, seed: int = 0) -> World:
         name = light.pop() if not protected or hidden else weighty.pop()
         note = kit.protected_note if protected else kit.plain_note
         items.append((draw.random(), name, mark, note, protected, severe))
-    made = {}
+    made: dict[str, Item] = {}
     for _, name, mark, note, protected, severe in sorted(items):
         key = (
             name
