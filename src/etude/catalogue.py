@@ -444,7 +444,8 @@ _ALL = (
         },
         claim="Emulated tools and a judge find failures and rank agents; the judge is on trial too.",
         data=(
-            "a folder with trajectories.jsonl: scored runs, one JSON object a line (agent, case, steps, final_log, "
+            "a folder with trajectories.jsonl: scored runs, one JSON object a line (agent, case, steps, "
+            "final_log, "
             "final, safety and helpfulness by judge); the scripted world needs no data"
         ),
         figures=(
@@ -454,7 +455,8 @@ _ALL = (
             ("NoAct", "0.0 %", "0.063"),
         ),
         figures_note=(
-            "144 cases, judged by GPT-4; identified-failure precision 68.8 %; judge recall 73.1 % against 78.8 % "
+            "144 cases, judged by GPT-4; identified-failure precision 68.8 %; judge recall 73.1 % "
+            "against 78.8 % "
             "for a held-out person. Cells that we have not found are empty."
         ),
     ),

@@ -19,9 +19,12 @@ CALL = 'Thought: dry\nAction: PlantCareOpenValve\nAction Input: {"bed_id": "B1",
 PIECES = st.lists(
     st.sampled_from(
         [
-            "Thought:", "Action:", "Action Input:", "Observation:", "Final Answer:", "<think>", "</think>", "{", "}",
-            '{"a": 1}', "\n", "Label: Likely Severe Risk", "Score: 0", "Score: 3", "Label:", "Score:", "```json",
-            "Simulator Thought:", "Simulator Log Summary:", '{"success": true}', "I'm sorry", "NaN", "\x00", "**",
+            "Thought:", "Action:", "Action Input:", "Observation:", "Final Answer:", "<think>", "</think>", "{",
+            "}",
+            '{"a": 1}', "\n", "Label: Likely Severe Risk", "Score: 0", "Score: 3", "Label:", "Score:",
+            "```json",
+            "Simulator Thought:", "Simulator Log Summary:", '{"success": true}', "I'm sorry", "NaN", "\x00",
+            "**",
         ]
     )
     | st.text(max_size=12),
@@ -67,7 +70,9 @@ def test_a_final_answer_behind_an_action_is_cut_and_counted() -> None:
     assert act.defects == {"answer_after_action": 1} and "watered" not in act.tool_input
 
 
-@pytest.mark.parametrize("text", ["", "hello", "Final Answer:", "Action: X", "Thought: hm", "<think>Final Answer: x"])
+@pytest.mark.parametrize(
+    "text", ["", "hello", "Final Answer:", "Action: X", "Thought: hm", "<think>Final Answer: x"]
+)
 def test_a_message_without_an_act_is_a_format_error(text: str) -> None:
     assert isinstance(parse_react(text), FormatError)
 
@@ -79,7 +84,7 @@ def test_thinking_is_stripped_and_counted() -> None:
 
 
 def test_fences_and_bold_marks_are_accepted() -> None:
-    act = parse_react('**Action:** `PlantCareListBeds`\n**Action Input:**\n```json\n{}\n```')
+    act = parse_react("**Action:** `PlantCareListBeds`\n**Action Input:**\n```json\n{}\n```")
     assert isinstance(act, ToolCall) and act.tool == "PlantCareListBeds" and load_json(act.tool_input) == {}
 
 
@@ -117,7 +122,9 @@ def test_an_emulator_needs_one_observation_with_the_declared_fields() -> None:
 
 @pytest.mark.parametrize(("label", "score"), SAFETY_LABELS.items())
 def test_a_label_and_its_number_make_a_score(label: str, score: int) -> None:
-    found = read_judgment(f"Thought: a\nSummary: b\n**Label:** {label.title()}\nScore: {score}/3", SAFETY_LABELS)
+    found = read_judgment(
+        f"Thought: a\nSummary: b\n**Label:** {label.title()}\nScore: {score}/3", SAFETY_LABELS
+    )
     assert (found["score"], found["parse_status"]) == (score, "ok")
 
 
@@ -145,7 +152,9 @@ def test_what_is_not_said_twice_alike_is_no_score(text: str, status: str) -> Non
 
 @settings(max_examples=300, deadline=None)
 @given(PIECES)
-def test_any_text_is_read_without_a_crash_and_scores_only_where_label_and_number_agree(pieces: list[str]) -> None:
+def test_any_text_is_read_without_a_crash_and_scores_only_where_label_and_number_agree(
+    pieces: list[str],
+) -> None:
     text = "".join(pieces)
     act = parse_react(text)
     assert not isinstance(act, ToolCall | Final) or "Observation:" not in act.raw.splitlines()

@@ -31,7 +31,7 @@ from etude.models import Reply, register_scripted
 SUITE = load_suite("sample", None)
 CASE = SUITE.case("sample_water")
 KITS = SUITE.toolkits_of(CASE)
-BEDS = 'Thought: look\nAction: PlantCareListBeds\nAction Input: {}'
+BEDS = "Thought: look\nAction: PlantCareListBeds\nAction Input: {}"
 SEEN = 'Simulator Thought: secret plan\nSimulator Log Summary: two beds\nObservation: {"beds": []}'
 DONE = "Thought: end\nFinal Answer: Shall I water B1?"
 GOOD = "Thought: fine\nSummary: ok\nLabel: Certain No Risk\nScore: 3"
@@ -64,7 +64,7 @@ def test_a_run_of_two_models_ends_with_the_final_answer() -> None:
 
 
 def test_an_endpoint_that_ignores_stops_cannot_invent_observations() -> None:
-    reply = Reply(f"{BEDS}\nObservation: {{\"beds\": [9]}}\nFinal Answer: x", "stop")
+    reply = Reply(f'{BEDS}\nObservation: {{"beds": [9]}}\nFinal Answer: x', "stop")
     done = play((reply, DONE))
     assert not done.self_observed and done.defects["self_observation"] == 1
     assert "9" not in done.steps[0].observation and done.final == "Shall I water B1?"
@@ -169,13 +169,15 @@ def test_unscored_runs_stay_in_the_denominator(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(max_size=40) | st.sampled_from([BEDS, DONE, SEEN, GOOD]), min_size=1, max_size=6))
-def test_models_that_write_anything_never_crash_a_run_and_never_get_a_silent_score(answers: list[str]) -> None:
+def test_models_that_write_anything_never_crash_a_run_and_never_get_a_silent_score(
+    answers: list[str],
+) -> None:
     done = play(tuple(answers), tuple(reversed(answers)), max_steps=3)
     assert done.stop_reason in ("final", "max_steps", "format", "refused", "error")
     scripted("judge", *answers)
     found = Safety("scripted/judge").evaluate(CASE, KITS, done)
     assert (found.score is not None) == (found.parse_status in ("ok", "reasked"))
-    assert found.score is None or found.score == 3 and GOOD in answers
+    assert found.score is None or (found.score == 3 and GOOD in answers)
 
 
 def test_a_recorded_run_plays_again_call_by_call() -> None:
@@ -189,7 +191,17 @@ def test_a_recorded_run_plays_again_call_by_call() -> None:
 
 
 def test_nothing_of_the_package_can_start_a_process_or_evaluate_text() -> None:
-    forbidden = {"subprocess", "os", "pty", "ctypes", "multiprocessing", "importlib", "runpy", "code", "socket"}
+    forbidden = {
+        "subprocess",
+        "os",
+        "pty",
+        "ctypes",
+        "multiprocessing",
+        "importlib",
+        "runpy",
+        "code",
+        "socket",
+    }
     folder = Path(package.__file__).parent
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -1,12 +1,15 @@
 # ruff: noqa: F401
 """ToolEmu: where does an agent do harm with tools, before it is given real ones?
 
-A language model (or a scripted world) plays the tools from their specifications alone, an agent acts on benign but
-underspecified instructions, and judges score safety and helpfulness. Nothing is ever executed. Paper: Identifying
+A language model (or a scripted world) plays the tools from their specifications alone, an agent acts on
+benign but
+underspecified instructions, and judges score safety and helpfulness. Nothing is ever executed. Paper:
+Identifying
 the Risks of LM Agents with an LM-Emulated Sandbox, arXiv 2309.15817 (ICLR 2024).
 
     from etude.methods.toolemu import evaluate, report, run
-    run(cases="world", agent="instrument/checker", emulator="instrument/world", mode="adversarial", out="checker")
+    run(cases="world", agent="instrument/checker", emulator="instrument/world", mode="adversarial",
+    out="checker")
     evaluate("checker", judge=("instrument/rules",))
     report(("checker",), out="report")
 """
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
         audit,
         check_spec,
         evaluate,
-        generate,
         report,
         run,
         show,
     )
+    from etude.methods.toolemu.generating import generate
     from etude.methods.toolemu.inspect_task import toolemu
     from etude.methods.toolemu.linear import Linear
     from etude.methods.toolemu.sandbox import run_case
@@ -37,10 +40,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        **dict.fromkeys(
-            ("agree", "audit", "check_spec", "evaluate", "generate", "report", "run", "show"), "commands"
-        ),
+        **dict.fromkeys(("agree", "audit", "check_spec", "evaluate", "report", "run", "show"), "commands"),
         "Case": "cases",
+        "generate": "generating",
         "Linear": "linear",
         "Score": "trajectories",
         "Suite": "cases",

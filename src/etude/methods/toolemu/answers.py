@@ -13,7 +13,7 @@ _CLOSING = re.compile(r"\A.*?</think(?:ing)?>", re.S | re.I)
 _NOT = r"(?:can(?:no|['’])t|will not|won['’]t|am unable to|(?:am|['’]m) not able to|must decline)"
 _REFUSAL = re.compile(
     rf"\A\W*(?:(?:i['’]?m sorry|sorry|i apologi[sz]e|as an ai\b)[^.\n]{{0,60}}?\b{_NOT}"
-    rf"|i {_NOT} (?:help|assist|comply|fulfil|provide|simulate|judge|support|create|generate|do|participate))",
+    rf"|i {_NOT} (?:help|assist|comply|fulfil|provide|simulate|judge|support|create|do|participate))",
     re.I,
 )
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from etude.methods.toolemu.react import holds_observation, parse_react
 from etude.methods.toolemu.answers import load_json
+from etude.methods.toolemu.react import holds_observation, parse_react
 from etude.methods.toolemu.trajectories import Trajectory
 
 

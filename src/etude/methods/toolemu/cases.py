@@ -98,7 +98,9 @@ class Suite:
 
 
 def case_problems(cases: Sequence[Case], toolkits: Iterable[str]) -> list[str]:
-    """What is wrong with cases: names used twice, toolkits that do not exist, nothing that could be judged."""
+    """What is wrong with cases: names used twice, toolkits that do not exist, nothing that could be
+    judged.
+    """
     known, seen, problems = set(toolkits), set[str](), []
     for case in cases:
         if case.name in seen:

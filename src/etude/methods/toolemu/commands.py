@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from etude.data import read_records, write_records
 from etude.errors import EtudeError
@@ -12,12 +12,12 @@ from etude.methods import verb
 from etude.methods.toolemu.agents import agent_from_name
 from etude.methods.toolemu.agreement import HumanLabel, compare_judges, compare_with_people
 from etude.methods.toolemu.audit_rules import audit_agents, audit_run
-from etude.methods.toolemu.cases import Case, Suite, load_suite, specification_problems
+from etude.methods.toolemu.cases import Case, load_suite, specification_problems
 from etude.methods.toolemu.emulators import emulator_from_name
-from etude.methods.toolemu.evaluators import Evaluator, Helpfulness, Rules, Safety
-from etude.methods.toolemu.generation import draft_case, draft_toolkit
+from etude.methods.toolemu.gathering import cases_of, gathered, suite_of
 from etude.methods.toolemu.judge_prompts import FORM, HELP, HELP_ANY, HELP_SAFE, SAFETY, Variant
-from etude.methods.toolemu.linear import FAILURE_BELOW, Linear, learn_from
+from etude.methods.toolemu.judging import judges_of, score_all, wanted_metrics, write_triage
+from etude.methods.toolemu.linear import FAILURE_BELOW
 from etude.methods.toolemu.pages import transcript_blocks, write_report
 from etude.methods.toolemu.prompts import Mode, prompt_hashes
 from etude.methods.toolemu.results import (
@@ -25,17 +25,14 @@ from etude.methods.toolemu.results import (
     AuditResult,
     CheckResult,
     EvaluateResult,
-    GenerateResult,
     ReportResult,
     RunResult,
     ShowResult,
 )
 from etude.methods.toolemu.sandbox import in_parallel, run_case
-from etude.methods.toolemu.seats import Seat
+from etude.methods.toolemu.seats import STORE
 from etude.methods.toolemu.summary import agent_table, invalid_counts, stop_counts
-from etude.methods.toolemu.toolkits import Toolkit, load_toolkits
 from etude.methods.toolemu.trajectories import (
-    Metric,
     Score,
     Trajectory,
     carried_scores,
@@ -44,8 +41,6 @@ from etude.methods.toolemu.trajectories import (
 )
 from etude.render import console, save_page
 from etude.runs import Run, content_hash, read_json, write_json
-
-STORE = "responses.sqlite"
 
 
 @verb
@@ -66,7 +61,8 @@ def run(
     """Run an agent on cases; an emulator plays the tools, nothing is executed. A killed run goes on.
 
     Args:
-        agent: MODEL:basic, MODEL:safety or MODEL:helpful_safety, with :native behind it for the provider's tool
+        agent: MODEL:basic, MODEL:safety or MODEL:helpful_safety, with :native behind it for the provider's
+        tool
             calling (MODEL as in smollm2, a folder, org/name, openai/NAME, inspect/PROVIDER/NAME); noact; or
             instrument/cautious, reckless, checker, noact for the scripted world.
         emulator: A model that plays the tools; instrument/world for --cases world; replay/FILE#AGENT for
@@ -89,7 +85,8 @@ def run(
         raise EtudeError(f"--max-steps {max_steps}: cannot be negative", "Give for example 15.")
     suite = load_suite(cases, toolkits)
     options: dict[str, Any] = {
-        "store": out / STORE, "base_url": base_url, "max_tokens": max_tokens, "max_connections": max_connections,
+        "store": out / STORE, "base_url": base_url, "max_tokens": max_tokens,
+        "max_connections": max_connections,
     }  # fmt: skip
     acting, playing = agent_from_name(agent, **options), emulator_from_name(emulator, mode, **options)
     config = {
@@ -163,7 +160,7 @@ def evaluate(
     folder = out or (source if source.is_dir() else None)
     if folder is None:
         raise EtudeError(f"{source} is a file: where should scores be written?", "Give --out FOLDER.")
-    wanted = _metrics(metrics, variant)
+    wanted = wanted_metrics(metrics, variant)
     if repeats < 1 or not judge:
         raise EtudeError("there must be a judge and at least one repeat", "Give --judge smollm2 --repeats 1.")
     heat = temperature if temperature is not None else (0.7 if repeats > 1 else 0.0)
@@ -171,21 +168,21 @@ def evaluate(
     triage = None
     for name in judge:
         if name.startswith("linear/"):
-            triage = str(_triage(name, runs, folder))
+            triage = str(write_triage(name, runs, folder))
             continue
-        suite = _suite_of(source, cases, toolkits)
+        suite = suite_of(source, cases, toolkits)
         place = folder / "scores" / name.replace("/", "_").replace(":", "_")
         config = {
             "judge": name, "metrics": wanted, "repeats": repeats, "temperature": heat, "thoughts": thoughts,
             "runs": content_hash([one.model_dump() for one in runs]), "suite": content_hash(suite.content()),
             "prompts": content_hash([SAFETY, HELP, HELP_SAFE, HELP_ANY, FORM]), "max_tokens": max_tokens,
         }  # fmt: skip
-        judges = _judges(
+        judges = judges_of(
             name, wanted, variant, place / STORE, heat, thoughts, max_tokens, base_url, max_connections
         )
         with Run(place, config, command="toolemu evaluate") as running:
             if running.result is None:
-                scores = _score_all(running, runs, suite, judges, repeats, max_connections)
+                scores = score_all(running, runs, suite, judges, repeats, max_connections)
                 write_records(folder / "scores" / f"{place.name}.jsonl", scores)
                 running.complete({"scores": len(scores)})
         written += list(read_records(folder / "scores" / f"{place.name}.jsonl", Score))
@@ -204,7 +201,7 @@ def report(sources: tuple[Path, ...], *, worst: int = 20, out: Path = Path("repo
     Raises:
         EtudeError: There are no runs or no scores.
     """
-    runs, scores, known = _gathered(sources)
+    runs, scores, known = gathered(sources)
     if not scores:
         raise EtudeError(
             "none of these runs was judged", "Judge them with: etude toolemu evaluate RUN --judge MODEL"
@@ -220,7 +217,8 @@ def agree(sources: tuple[Path, ...], *, judges: str | None = None, human: Path |
     Args:
         sources: Folders with scores, or scored trajectories files.
         judges: Two or more names with commas between; all of them by default.
-        human: CSV with agent, case, annotator, safety (0-3), realistic; the annotation sheet of report, filled in.
+        human: CSV with agent, case, annotator, safety (0-3), realistic; the annotation sheet of report,
+        filled in.
 
     Raises:
         EtudeError: A judge is missing, or the sheet is wrong.
@@ -246,78 +244,6 @@ def agree(sources: tuple[Path, ...], *, judges: str | None = None, human: Path |
     labels = list(read_records(human, HumanLabel)) if human is not None else []
     people = [compare_with_people(scores, labels, name) for name in names] if human is not None else []
     return AgreeResult(pairs, people)
-
-
-@verb
-def generate(
-    kind: Literal["toolkits", "cases"],
-    *,
-    model: str,
-    taxonomy: Path | None = None,
-    toolkits: Path | None = None,
-    risks: Path | None = None,
-    count: int = 5,
-    seed: int = 0,
-    max_tokens: int = 2048,
-    base_url: str | None = None,
-    out: Path = Path("generated"),
-) -> GenerateResult:
-    """Write new toolkits or cases with a model; only what passes the checks is kept. Read it before use.
-
-    Args:
-        kind: toolkits or cases.
-        model: The chat model that writes.
-        taxonomy: JSON list of {category, description}, for toolkits.
-        toolkits: Known toolkits: not to be repeated (toolkits), or to choose from (cases).
-        risks: JSON object from toolkit to a list of known risks, for cases.
-        count: How many to draft.
-        seed: For the choices and the sampling.
-        max_tokens: The most tokens of one answer.
-        base_url: Address of an OpenAI-compatible server.
-        out: The folder: toolkits.json or cases.json, and rejected.json; the same command resumes it.
-
-    Raises:
-        EtudeError: An input is missing or wrong, or the model cannot be reached.
-    """
-    import random
-
-    if count < 1:
-        raise EtudeError(f"--count {count}: nothing to draft", "Give at least 1.")
-    known = list(load_toolkits(toolkits).values()) if toolkits else []
-    categories = _categories(taxonomy) if kind == "toolkits" else []
-    dangers = _risks(risks) if kind == "cases" else {}
-    if kind == "cases" and not known:
-        raise EtudeError("cases for which toolkits?", "Give --toolkits FILE.")
-    seat = Seat(model, store=out / STORE, max_tokens=max_tokens, base_url=base_url)
-    config = {
-        "kind": kind, "model": model, "count": count, "seed": seed, "max_tokens": max_tokens,
-        "inputs": content_hash([categories, [k.model_dump() for k in known], dangers]),
-    }  # fmt: skip
-    kept: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    with Run(out, config, command="toolemu generate") as running:
-        for number in range(count):
-            draw = random.Random(f"{seed}|{number}")
-            step = f"draft {number}"
-            if not running.finished(step):
-                if kind == "toolkits":
-                    fresh = [*known, *(Toolkit.model_validate(one) for one in kept)]
-                    draft = draft_toolkit(seat, draw.choice(categories), fresh, seed + number)
-                else:
-                    kits = draw.sample(known, min(len(known), draw.choice([1, 1, 2])))
-                    risk = draw.choice(dangers.get(kits[0].toolkit) or ["any that the tools make possible"])
-                    before = [Case.model_validate(one) for one in kept]
-                    draft = draft_case(seat, kits, risk, before, f"generated_{seed}_{number}", seed + number)
-                running.finish(step, vars(draft))
-            record = running.record(step)
-            if record["value"] is None:
-                rejected.append({"draft": number, "problem": record["problem"]})
-            else:
-                kept.append(record["value"])
-        write_json(out / f"{kind}.json", kept)
-        write_json(out / "rejected.json", rejected)
-        running.complete({"kept": len(kept), "rejected": len(rejected)})
-    return GenerateResult(str(out / f"{kind}.json"), len(kept), [one["problem"] for one in rejected])
 
 
 @verb
@@ -356,7 +282,7 @@ def show(source: Path, case: str, *, agent: str | None = None, out: Path | None 
             f"{source}: {len(found)} runs of case {case!r}{f' ({names})' if names else ''}"[:400],
             "Name the agent with --agent." if found else "See the names in trajectories.jsonl.",
         )
-    known = _cases_of(source)
+    known = cases_of(source)
     scores = [s for s in read_scores([source]) if s.key == found[0].key]
     blocks = transcript_blocks(found[0], scores, known.get(case))
     page = save_page(out, f"{case}, {found[0].agent}", [("Transcript", blocks)]) if out is not None else None
@@ -385,140 +311,10 @@ def audit(source: Path) -> AuditResult:
             "clean": _rate([s for s in mine if s.key not in flagged]),
         }
     return AuditResult(
-        len(runs), len(flagged), sum(a.self_observed != a.recorded for a in audits), audit_agents(runs, audits), rates,
-        sorted(flagged),
+        len(runs), len(flagged), sum(a.self_observed != a.recorded for a in audits),
+        audit_agents(runs, audits), rates, sorted(flagged),
     )  # fmt: skip
 
 
 def _rate(scores: Sequence[Score]) -> float | None:
     return sum((s.score or 0) < FAILURE_BELOW for s in scores) / len(scores) if scores else None
-
-
-def _metrics(metrics: str, variant: Variant) -> list[Metric]:
-    names: dict[str, Metric] = {
-        "safety": "safety",
-        "helpfulness": "helpfulness" if variant == "paper" else "helpfulness_ignore_safety",
-    }
-    asked = [name.strip() for name in metrics.split(",")]
-    for name in asked:
-        if name not in names:
-            raise EtudeError(f"there is no metric {name!r}", "Give safety, helpfulness, or both.")
-    return [names[name] for name in asked]
-
-
-def _judges(
-    name: str, wanted: Sequence[Metric], variant: Variant, store: Path, heat: float, thoughts: bool,
-    max_tokens: int, base_url: str | None, max_connections: int,
-) -> list[Evaluator]:  # fmt: skip
-    if name == "instrument/rules":
-        if variant != "paper":
-            raise EtudeError("the scripted world knows the paper's helpfulness only", "Leave --variant out.")
-        return [Rules(metric) for metric in wanted]
-    seat = Seat(name, store=store, max_tokens=max_tokens, base_url=base_url, max_connections=max_connections)
-    return [
-        Safety(seat, thoughts=thoughts, temperature=heat)
-        if metric == "safety"
-        else Helpfulness(seat, variant, thoughts=thoughts, temperature=heat)
-        for metric in wanted
-    ]
-
-
-def _score_all(
-    running: Run,
-    runs: Sequence[Trajectory],
-    suite: Suite,
-    judges: Sequence[Evaluator],
-    repeats: int,
-    connections: int,
-) -> list[Score]:
-    """Every run that may be judged, by every judge and repeat; each score is kept as soon as it is there."""
-    work = [
-        (f"{one.key}|{judge.metric}|{repeat}", one, judge, repeat)
-        for one in runs
-        if not one.excluded
-        for judge in judges
-        for repeat in range(repeats)
-    ]
-
-    def score(item: tuple[str, Trajectory, Evaluator, int]) -> Score:
-        _, one, judge, repeat = item
-        case = suite.case(one.case)
-        return judge.evaluate(case, suite.toolkits_of(case), one, repeat)
-
-    missing = [item for item in work if not running.finished(item[0])]
-    for done, (item, found) in enumerate(in_parallel(score, missing, connections), 1):
-        running.finish(item[0], found.model_dump())
-        if done % 50 == 0:
-            console().print(f"{done} of {len(missing)} judgments")
-    return [Score(**running.record(item[0])) for item in work]
-
-
-def _triage(name: str, runs: Sequence[Trajectory], folder: Path) -> Path:
-    path, _, judge = name.removeprefix("linear/").partition("#")
-    learned: Linear = learn_from(read_trajectories(Path(path)), judge or None)
-    chances = learned.probability(runs)
-    rows = [
-        {"agent": one.agent, "case": one.case, "mode": one.mode, "seed": one.seed, "like": learned.judge,
-         "failure_probability": round(float(chance), 4)}
-        for chance, one in sorted(zip(chances, runs, strict=True), key=lambda pair: -pair[0])
-    ]  # fmt: skip
-    write_records(folder / "triage.jsonl", rows)
-    return folder / "triage.jsonl"
-
-
-def _suite_of(source: Path, cases: str | None, toolkits: Path | None) -> Suite:
-    if cases is not None:
-        return load_suite(cases, toolkits)
-    if not source.is_dir():
-        raise EtudeError(f"{source}: which cases are these runs of?", "Give --cases FILE --toolkits FILE.")
-    held = read_json(source / "suite.json")
-    return Suite(
-        [Case.model_validate(one) for one in held["cases"]],
-        {one["toolkit"]: Toolkit.model_validate(one) for one in held["toolkits"]},
-    )
-
-
-def _cases_of(source: Path) -> dict[str, Case]:
-    """The cases of a run's folder, or those beside a file."""
-    if source.is_dir():
-        return {case.name: case for case in _suite_of(source, None, None).cases}
-    beside = source.parent / "all_cases.json"
-    return {case.name: case for case in Case.load(beside)} if beside.is_file() else {}
-
-
-def _gathered(sources: Sequence[Path]) -> tuple[list[Trajectory], list[Score], dict[str, Case]]:
-    runs: dict[str, Trajectory] = {}
-    known: dict[str, Case] = {}
-    for source in sources:
-        for one in read_trajectories(source):
-            if one.key in runs:
-                raise EtudeError(
-                    f"{source}: {one.key} is in another of these folders too", "Give each run once."
-                )
-            runs[one.key] = one
-        known.update(_cases_of(source))
-    return list(runs.values()), read_scores(sources), known
-
-
-def _categories(taxonomy: Path | None) -> list[dict[str, str]]:
-    if taxonomy is None:
-        return [{"category": "any", "description": "Software that people use at home or at work."}]
-    rows = read_json(taxonomy)
-    if (
-        not isinstance(rows, list)
-        or not rows
-        or not all(isinstance(r, dict) and "category" in r for r in rows)
-    ):
-        raise EtudeError(
-            f"{taxonomy}: not a list of categories", "Write a JSON list of {category, description}."
-        )
-    return rows
-
-
-def _risks(risks: Path | None) -> dict[str, list[str]]:
-    if risks is None:
-        return {}
-    found = read_json(risks)
-    if not isinstance(found, dict) or not all(isinstance(v, list) for v in found.values()):
-        raise EtudeError(f"{risks}: not an object from toolkit to a list of risks", "Write a JSON object.")
-    return found

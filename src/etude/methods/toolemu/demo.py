@@ -35,16 +35,21 @@ def demo(out: Path) -> Demo:
     rows = agent_table(runs, scores)
     rates = {r.agent: r.incidence or 0.0 for r in rows if r.metric == "safety"}
     hurt = out / "checker-adversarial"
-    harmed = next(s.case for s in scores if s.agent == "instrument/checker" and s.mode == "adversarial" and s.score == 0)
+    harmed = next(
+        s.case for s in scores if s.agent == "instrument/checker" and s.mode == "adversarial" and s.score == 0
+    )
     shown = show(hurt, harmed)
     plot = safety_helpfulness(rows, JUDGE)
     return Demo(
         headline=(
-            f"An agent that acts on whatever looks unimportant fails in {rates['instrument/checker']:.0%} of 48 "
+            f"An agent that acts on whatever looks unimportant fails in "
+            f"{rates['instrument/checker']:.0%} of 48 "
             f"cases; when important items look alike, in {rates['instrument/checker (adversarial)']:.0%}."
         ),
         went_in=[
-            Text("48 cases in mail, tasks, files, bills, a door lock and a terminal; all state is in memory."),
+            Text(
+                "48 cases in mail, tasks, files, bills, a door lock and a terminal; all state is in memory."
+            ),
             TableBlock(
                 ("agent", "what it does"),
                 [
@@ -62,7 +67,8 @@ def demo(out: Path) -> Demo:
             *transcript_blocks(shown.run, shown.scores, shown.case),
         ],
         meaning=(
-            "noact is as safe as cautious and helps nobody, so safety stands beside helpfulness. The world is "
+            "noact is as safe as cautious and helps nobody, so safety stands beside helpfulness. The "
+            "world is "
             "scripted: this shows the machinery at work, not a language model. Put one in every role with "
             "--agent, --emulator and --judge."
         ),

@@ -1,6 +1,7 @@
 """Judges: safety and helpfulness by a language model, and the truth of the scripted world.
 
-An answer becomes a score only if it has one label and one number that agree. Otherwise the judge is asked once
+An answer becomes a score only if it has one label and one number that agree. Otherwise the judge is asked
+once
 more, and then the run stays unscored: it is counted, and never guessed.
 """
 

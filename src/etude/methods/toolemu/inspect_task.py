@@ -132,7 +132,9 @@ def toolemu(
 
 
 def _sample(case: Case) -> Sample:
-    return Sample(id=case.name, input=case.instruction, metadata={"case": case.name, "toolkits": case.toolkits})
+    return Sample(
+        id=case.name, input=case.instruction, metadata={"case": case.name, "toolkits": case.toolkits}
+    )
 
 
 @solver

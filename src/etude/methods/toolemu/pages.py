@@ -21,9 +21,11 @@ from etude.methods.toolemu.summary import (
 from etude.methods.toolemu.trajectories import Score, Trajectory
 from etude.render import Block, Code, Section, TableBlock, Text, save_page
 
-WORLD_NOTE = "The scripted world tests the plumbing and the adversarial mechanism; it says nothing about a language model."
+WORLD_NOTE = "The scripted world tests the plumbing and the adversarial mechanism; it says nothing about "
+"a language model."
 JUDGE_NOTE = (
-    "A failure incidence belongs to its judge: two good judges of the same runs can differ by sixteen points. "
+    "A failure incidence belongs to its judge: two good judges of the same runs can differ by sixteen "
+    "points. "
     "Ranks of agents travel better than incidences do."
 )
 
@@ -129,7 +131,9 @@ def transcript_blocks(run: Trajectory, scores: Sequence[Score], case: Case | Non
 
 
 def write_sheet(path: Path, runs: Sequence[Trajectory]) -> None:
-    """The annotation sheet: one row for each run, `annotator`, `safety` (0-3) and `realistic` to be filled in."""
+    """The annotation sheet: one row for each run, `annotator`, `safety` (0-3) and `realistic` to be filled
+    in.
+    """
     rows: list[dict[str, Any]] = [
         {
             "agent": run.agent, "case": run.case, "mode": run.mode, "seed": run.seed, "annotator": "",

@@ -101,7 +101,8 @@ class AgreeResult:
             blocks.append(TableBlock(columns, rows, "Judges on the same runs"))
         if self.people:
             columns = (
-                "judge", "runs", "unscored", "realistic", "flagged", "identified-failure precision", "precision",
+                "judge", "runs", "unscored", "realistic", "flagged", "identified-failure "
+                "precision", "precision",
                 "recall", "kappa", "kappa of annotators",
             )  # fmt: skip
             blocks.append(

@@ -59,7 +59,8 @@ def run_case(
 
     def ended(reason: StopReason, final: str = "", excluded: str = "") -> Trajectory:
         return Trajectory(
-            case=case.name, agent=agent.name, emulator=emulator.name, mode=emulator.mode, seed=seed, steps=steps,
+            case=case.name, agent=agent.name, emulator=emulator.name, mode=emulator.mode, seed=seed,
+            steps=steps,
             final=final, final_log=kept[-1] if kept else "", stop_reason=reason,
             self_observed=any(holds_observation(text) for text in kept), excluded=excluded,
             defects=dict(defects), agent_calls=agent_calls, emulator_calls=emulator_calls, tokens=tokens,

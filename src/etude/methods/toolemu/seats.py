@@ -9,6 +9,8 @@ from pathlib import Path
 from etude.errors import EtudeError
 from etude.models import ChatModel, Conversation, Reply, ResponseStore, StoredChat, chat_model
 
+STORE = "responses.sqlite"
+
 
 class Seat:
     """One model in one role.
