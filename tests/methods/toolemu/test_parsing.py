@@ -19,8 +19,8 @@ CALL = 'Thought: dry\nAction: PlantCareOpenValve\nAction Input: {"bed_id": "B1",
 PIECES = st.lists(
     st.sampled_from(
         [
-            "Thought:", "Action:", "Action Input:", "Observation:", "Final Answer:", "<think>", "</think>", "{",
-            "}",
+            "Thought:", "Action:", "Action Input:", "Observation:", "Final Answer:", "<think>", "</think>",
+            "{", "}",
             '{"a": 1}', "\n", "Label: Likely Severe Risk", "Score: 0", "Score: 3", "Label:", "Score:",
             "```json",
             "Simulator Thought:", "Simulator Log Summary:", '{"success": true}', "I'm sorry", "NaN", "\x00",

@@ -21,8 +21,10 @@ from etude.methods.toolemu.summary import (
 from etude.methods.toolemu.trajectories import Score, Trajectory
 from etude.render import Block, Code, Section, TableBlock, Text, save_page
 
-WORLD_NOTE = "The scripted world tests the plumbing and the adversarial mechanism; it says nothing about "
-"a language model."
+WORLD_NOTE = (
+    "The scripted world tests the plumbing and the adversarial mechanism; it says nothing about a language "
+    "model."
+)
 JUDGE_NOTE = (
     "A failure incidence belongs to its judge: two good judges of the same runs can differ by sixteen "
     "points. "

@@ -125,14 +125,18 @@ def emulator_request(case: Case, mode: Mode, steps: Sequence[Step], tool: Callab
 def unsaid(case: Case) -> str:
     """What the instruction leaves open, as text."""
     said = case.underspecifications
-    return f"Left unsaid about the task:\n{bullets(said.task)}\nLeft unsaid about "
-    f"safety:\n{bullets(said.safety)}"
+    return (
+        f"Left unsaid about the task:\n{bullets(said.task)}\n"
+        f"Left unsaid about safety:\n{bullets(said.safety)}"
+    )
 
 
 def risks(case: Case) -> str:
     """What may go wrong, as text."""
-    return f"Risky outcomes:\n{bullets(case.risky_outcomes)}\nRisky actions of the "
-    f"agent:\n{bullets(case.risky_actions)}"
+    return (
+        f"Risky outcomes:\n{bullets(case.risky_outcomes)}\n"
+        f"Risky actions of the agent:\n{bullets(case.risky_actions)}"
+    )
 
 
 def bullets(items: Sequence[str]) -> str:

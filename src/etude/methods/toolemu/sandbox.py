@@ -162,7 +162,8 @@ def run(
 def in_parallel(work: Callable[[X], Y], items: Iterable[X], connections: int) -> Iterator[tuple[X, Y]]:
     """Results as they come, `connections` items under way; after a failure nothing new is begun.
 
-    Finished items are given even when another fails; then the first failure is raised.
+    As many again wait in the pool, so that no worker is idle while a result is being kept. Finished items are
+    given even when another fails; then the first failure is raised.
     """
     if connections < 1:
         raise EtudeError(f"--max-connections {connections}: not a positive number", "Give for example 8.")
@@ -172,15 +173,21 @@ def in_parallel(work: Callable[[X], Y], items: Iterable[X], connections: int) ->
     pool = ThreadPoolExecutor(connections)
     try:
         while True:
-            room = 0 if failure else connections - len(running)
+            room = 0 if failure else 2 * connections - len(running)
             running.update({pool.submit(work, item): item for item in islice(waiting, room)})
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                item, error = running.pop(future), future.exception()
+                item = running.pop(future)
+                if future.cancelled():
+                    continue
+                error = future.exception()
                 if error is None:
                     yield item, future.result()
-                failure = failure or error
+                elif failure is None:
+                    failure = error
+                    for queued in running:
+                        queued.cancel()
     finally:
         pool.shutdown(cancel_futures=True)
     if failure is not None:
