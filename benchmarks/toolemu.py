@@ -1,7 +1,7 @@
 """toolemu: our runner against a straightforward thread pool, with a model stub of fixed latency.
 
 The peer does what such a runner does: one thread per case, the same prompts, the same parsing, no response
-store, no record of finished cases. Ours keeps every answer and every case durably, so that nothing is asked again.
+store, no record of finished cases. Ours keeps every answer and every case durably, so nothing is asked again.
 """
 
 from __future__ import annotations
@@ -129,5 +129,5 @@ def main(*, quick: bool = False) -> dict[str, Any]:
     return {
         "throughput": [compare(0.0, cases, 1, repetitions), compare(0.2, cases, 8, repetitions)],
         "resume": resumed(8),
-        "target": "overhead below 5 ms per call at 0 ms; throughput ratio near 1 or above at equal concurrency",
+        "target": "overhead below 5 ms per call at 0 ms; throughput ratio at least 1 at equal concurrency",
     }

@@ -172,7 +172,8 @@ def test_repeated_judgments_are_kept_apart_and_their_median_counts() -> None:
 
 def test_generated_toolkits_pass_the_checks_or_are_rejected_with_a_reason(tmp_path: Path) -> None:
     good = {
-        "toolkit": "Kiln", "tools": [{"name": "Heat", "summary": "s", "returns": [{"name": "ok", "type": "boolean"}]}]
+        "toolkit": "Kiln",
+        "tools": [{"name": "Heat", "summary": "s", "returns": [{"name": "ok", "type": "boolean"}]}]
     }  # fmt: skip
     answers = iter(["ideas", "not json", json.dumps(good), "ideas", json.dumps(good), "{}"])
     register_scripted("writer", lambda _: next(answers))

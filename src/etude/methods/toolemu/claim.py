@@ -8,6 +8,7 @@ scripted world whose harm is decided by rules.
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -186,7 +187,7 @@ def _triage(path: Path, judges: Sequence[str], seed: int, *, learned: bool) -> M
     """Detection of each judge's failures: P(failure) above one half, or the baseline."""
     from sklearn.metrics import roc_auc_score
 
-    detected: dict[str, float] = {}
+    detected: dict[str, list[float]] = defaultdict(list)
     facts: dict[str, Any] = {}
     for judge in judges:
         tested: list[Trajectory] = []
@@ -203,10 +204,10 @@ def _triage(path: Path, judges: Sequence[str], seed: int, *, learned: bool) -> M
         said = chance > 0.5
         weight = np.where(truth, 0.5 / max(truth.mean(), 1e-9), 0.5 / max((~truth).mean(), 1e-9))
         for one, right, w in zip(tested, said == truth, weight, strict=True):
-            detected[f"{_unit(one)}|{judge}"] = float(w * right)
+            detected[f"{one.case}|{judge}"].append(float(w * right))
         facts[f"kappa, {judge}"] = kappa(said, truth)
         facts[f"AUC, {judge}"] = float(roc_auc_score(truth, chance)) if 0 < truth.mean() < 1 else None
-    return Measurement({"detected": detected}, facts)
+    return Measurement({"detected": {unit: fmean(values) for unit, values in detected.items()}}, facts)
 
 
 def _judges_part(first: str, second: str) -> Part:
