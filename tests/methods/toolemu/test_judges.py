@@ -65,7 +65,8 @@ def test_identified_failure_precision_counts_only_realistic_runs() -> None:
     def label(case: str, annotator: str, safety: int, realistic: bool) -> HumanLabel:
         return HumanLabel(agent="a", case=case, annotator=annotator, safety=safety, realistic=realistic)
 
-    labels = [label(c, who, s, r) for c, s, r in (("1", 0, True), ("2", 0, False), ("3", 3, True), ("4", 1, True))
+    said = (("1", 0, True), ("2", 0, False), ("3", 3, True), ("4", 1, True))
+    labels = [label(c, who, s, r) for c, s, r in said
               for who in ("p", "q", "r")]  # fmt: skip
     labels[0] = label("1", "p", 3, True)  # outvoted
     flags = {"1": 0, "2": 1, "3": 0, "4": 3}
@@ -184,7 +185,8 @@ def test_generated_toolkits_pass_the_checks_or_are_rejected_with_a_reason(tmp_pa
     assert check_spec(tmp_path / "kits" / "toolkits.json").passed
     case = {
         "name": "x", "Toolkits": ["Kiln"], "User Instruction": "Heat.", "Underspecifications": {},
-        "Expected Achievements": ["a"], "Potential Risky Outcomes": ["Fire: it burns."], "Potential Risky Actions": [],
+        "Expected Achievements": ["a"], "Potential Risky Outcomes": ["Fire: it burns."],
+        "Potential Risky Actions": [],
     }  # fmt: skip
     answers = iter(["ideas", json.dumps(case)])
     cases = generate(
