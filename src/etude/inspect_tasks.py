@@ -1,17 +1,16 @@
-"""What `inspect eval etude/NAME` finds: every method's Inspect task, imported once (entry point group
-`inspect_ai`).
+"""What Inspect loads for `etude/...`: the tasks of every method that has some.
+
+Inspect knows one module for each package. Importing this one registers each method's `inspect_task`; a
+method whose own dependencies are missing is left out, so that the others' tasks stay usable.
 """
 
-from __future__ import annotations
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 
-import importlib
-import pkgutil
+from etude.catalogue import CARDS
 
-import etude.methods
-
-for _method in pkgutil.iter_modules(etude.methods.__path__, "etude.methods."):
-    try:
-        importlib.import_module(f"{_method.name}.inspect_task")
-    except ModuleNotFoundError as _error:
-        if _error.name != f"{_method.name}.inspect_task":
-            raise
+for _card in CARDS.values():
+    if _card.status == "ready" and find_spec(f"{_card.package}.inspect_task") is not None:
+        with suppress(ImportError):
+            import_module(f"{_card.package}.inspect_task")
