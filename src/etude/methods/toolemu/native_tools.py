@@ -39,6 +39,7 @@ class NativeEngine:
         self.tools = list(tools)
         self.name = model
         self.context_length: int | None = None
+        self._limit = "max_tokens" if self.served.base_url else "max_completion_tokens"  # OpenAI's newer name
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class NativeEngine:
                     tools=self.tools,
                     temperature=parameters.temperature,
                     seed=parameters.seed,
-                    max_tokens=parameters.max_tokens,
+                    **{self._limit: parameters.max_tokens},
                 )
             except openai.BadRequestError as error:
                 refused = error.code == "content_filter"
