@@ -3,7 +3,7 @@
     for row in map_batches(rows, build, engine="ray", workers=2):
         store(row)
 
-`build()` makes the function (loading its model) once in each worker. Rows in and out are JSON values. Rows are
+`build()` makes the function (loading its model) once in each worker. Rows in and out are JSON. They are
 spooled to Parquet and read as a stream, so that memory does not grow with their number. Nothing is kept here
 of what is finished: a caller stores each result and, when restarted, gives only the rows that are missing.
 """
@@ -75,13 +75,9 @@ def _through_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     mine = not ray.is_initialized()
     if mine:
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS"),
-            **({} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(workers, 2)}),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-        )
+        address = os.environ.get("RAY_ADDRESS")
+        quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": 40}
+        ray.init(address) if address else ray.init(num_cpus=max(workers, 2), **quiet)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:

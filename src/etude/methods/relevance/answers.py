@@ -144,7 +144,9 @@ def _of_rows(rows: Sequence[tuple[int, dict[str, int]]], status: LabelStatus) ->
 
 def _named(text: str, name: str, scale: tuple[int, int]) -> Any:
     """The grade behind a field's name: an int, None where it is unusable, `_NOTHING` where no name stands."""
-    label = rf"(?:{re.escape(name)}|overall(?: grade| score)?|final score)" if name == "O" else re.escape(name)
+    label = (
+        rf"(?:{re.escape(name)}|overall(?: grade| score)?|final score)" if name == "O" else re.escape(name)
+    )
     pattern = rf"(?<![\w'’])[\"'*]*{label}[\"'*]*\s*[:=]\s*[\"'*]*{_NUMBER}{_NO_RANGE}"
     anywhere = re.search(rf"(?<![\w'’])[\"'*]*{label}[\"'*]*\s*[:=]", text)
     values = {match["value"] for match in re.finditer(pattern, text, re.IGNORECASE if len(name) > 1 else 0)}

@@ -54,9 +54,7 @@ class Circularity:
     lift: Estimate | None
 
 
-def circularity(
-    ranking: SystemRanking, shared: Sequence[str] = (), resamples: int = 999
-) -> Circularity:
+def circularity(ranking: SystemRanking, shared: Sequence[str] = (), resamples: int = 999) -> Circularity:
     """The circularity report of a ranking.
 
     Args:

@@ -1,4 +1,4 @@
-"""Monitoring: the same gold probes in every batch of labels. Has the labeller changed since the first batch?"""
+"""Monitoring: the same gold probes in every batch of labels. Has the labeller changed since the first?"""
 
 from __future__ import annotations
 
@@ -97,24 +97,28 @@ def monitor_batches(
         probes = [one for one in labels if (one.qid, one.docid) in gold]
         found = grades_of(probes)
         if not found:
-            raise EtudeError(f"{name}: no gold probe has a usable label", "Mix probes in: label --probes GOLD.")
+            raise EtudeError(
+                f"{name}: no gold probe has a usable label", "Mix probes in: label --probes GOLD."
+            )
         here = {f"{one.model} {one.prompt}" for one in probes}
         compared = agreement({p: gold[p] for p in found}, found, binarize=binarize)
         alarms = list(compared.alarms)
         if not checks:
             first, versions = found, here
         elif here != versions:
-            alarms.append(f"labelled by {', '.join(sorted(here))}, the first batch by {', '.join(sorted(versions))}")
+            alarms.append(
+                f"labelled by {', '.join(sorted(here))}, the first batch by {', '.join(sorted(versions))}"
+            )
         shared = sorted(first.keys() & found.keys())
         same = float(np.mean([first[p] == found[p] for p in shared])) if shared else 0.0
         change = _error_change(gold, first, found, shared)
         if same < LEAST_SELF_AGREEMENT:
-            alarms.append(f"{1 - same:.1%} of {len(shared)} probes have another label than in the first batch")
+            alarms.append(
+                f"{1 - same:.1%} of {len(shared)} probes have another label than in the first batch"
+            )
         if change is not None and np.isfinite(change.low) and change.low > 0:
             alarms.append(f"the error has grown by {change} grades")
-        checks.append(
-            BatchCheck(name, len(probes), len(probes) - len(found), compared, same, change, alarms)
-        )
+        checks.append(BatchCheck(name, len(probes), len(probes) - len(found), compared, same, change, alarms))
     return MonitorResult(checks, any(one.alarms for one in checks))
 
 

@@ -19,8 +19,8 @@ from etude.methods.relevance.score_labellers import (
     BM25Scorer,
     CrossEncoderScorer,
     EncoderScorer,
-    Scorer,
     ScoreLabeller,
+    Scorer,
     SummedScorer,
 )
 from etude.methods.relevance.trec import Qrels, write_qrels

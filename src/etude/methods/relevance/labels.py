@@ -137,7 +137,8 @@ def read_label_grades(
     judges = {(label.model, label.prompt) for label in labels}
     if len(judges) > 1:
         raise EtudeError(
-            f"{path}: labels of {len(judges)} models or prompts", "Give one at a time, or join them: ensemble."
+            f"{path}: labels of {len(judges)} models or prompts",
+            "Give one at a time, or join them: ensemble.",
         )
     return grades_of(labels), unusable(labels)
 

@@ -88,7 +88,7 @@ class LLMLabeller:
         if failed:
             pair, reply = failed[0]
             raise EtudeError(
-                f"query {pair.qid}, document {pair.docid}: {reply.error} ({len(failed)} of {len(pairs)} failed)",
+                f"query {pair.qid}, document {pair.docid}: {reply.error} ({len(failed)} of {len(pairs)})",
                 "A smaller --max-words if it is too long; the same command asks only for what is missing.",
             )
         return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,8 +20,8 @@ _OPENINGS = (
     "Your task is to judge one document against one query.",
 )
 _CRITERIA = (
-    "Imagine that you are writing a report on the subject of the query, and ask whether you would use what the "
-    "document says in it.",
+    "Imagine that you are writing a report on the subject of the query, and ask whether you would use what "
+    "the document says in it.",
     "A document is relevant if you would cite or use it in a report about the query's subject.",
     "Suppose that you had to report on this subject: relevant documents are those that you would draw on.",
 )
@@ -88,9 +89,13 @@ def prompt_set(named: str, seed: int = 0) -> list[RelevancePrompt]:
     try:
         listed = yaml.safe_load(Path(named).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise EtudeError(f"{named}: cannot be read ({error})"[:300], "Give a YAML list of prompts.") from error
+        raise EtudeError(
+            f"{named}: cannot be read ({error})"[:300], "Give a YAML list of prompts."
+        ) from error
     if not isinstance(listed, list) or not listed:
-        raise EtudeError(f"{named}: not a list of prompts", "Each entry has a name and a variant or template.")
+        raise EtudeError(
+            f"{named}: not a list of prompts", "Each entry has a name and a variant or template."
+        )
     prompts = []
     for number, entry in enumerate(listed, start=1):
         known = {"name", "variant", "template", "scale", "role"}
@@ -101,7 +106,7 @@ def prompt_set(named: str, seed: int = 0) -> list[RelevancePrompt]:
         scale = entry.get("scale", 2)
         if not isinstance(scale, int):
             raise EtudeError(f"{named}: prompt {number}: scale {scale!r}", "Give the highest grade, as 2.")
-        texts = {k: str(entry[k]) for k in ("name", "template", "role") if k in entry}
+        texts: dict[str, Any] = {k: str(entry[k]) for k in ("name", "template", "role") if k in entry}
         texts.setdefault("name", str(entry.get("variant", f"prompt {number}")))
         variant = str(entry.get("variant", "-----"))
         prompts.append(RelevancePrompt(variant, scale=(0, scale), **texts))

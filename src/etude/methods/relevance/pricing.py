@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etude.errors import EtudeError
-from etude.methods.relevance.collection import Pair
-from etude.methods.relevance.llm_labeller import LLMLabeller
+from etude.methods.relevance.collection import Keep, Pair, cut_document
+from etude.methods.relevance.llm_labeller import Mode
+from etude.methods.relevance.wording import RelevancePrompt
 from etude.render import Text, show, table
 
 if TYPE_CHECKING:
@@ -99,10 +100,13 @@ def parse_prices(text: str) -> list[Price]:
 
 def estimate_cost(
     pairs: Iterable[Pair],
-    labeller: LLMLabeller,
+    prompt: RelevancePrompt,
+    mode: Mode,
     count: Callable[[str], int] | None,
     prices: Iterable[Price],
     *,
+    most_words: int,
+    keep: Keep = "lead",
     rate: float | None = None,
     gold_seconds: float = GOLD_SECONDS,
 ) -> CostResult:
@@ -110,33 +114,42 @@ def estimate_cost(
 
     Args:
         pairs: Grouped by query.
-        labeller: Its prompts are counted; its model is not called.
+        prompt: What would be asked.
+        mode: How.
         count: Tokens of a text; by default a quarter of its characters.
         prices: Models to price.
+        most_words: Of a document.
+        keep: Which passages of longer ones.
         rate: Pairs a second.
         gold_seconds: A person's seconds for a judgement.
     """
     measure = count or (lambda text: round(len(text) / CHARACTERS))
-    answer = '{"M": 1, "T": 1, "O": 1}' if labeller.prompt.asked_aspects else '{"O": 1}'
-    each = 1 if labeller.mode == "logprob" else measure(answer) * labeller.prompt.judges
-    total = prompt = shared = 0
-    last = ""
+    answer = '{"M": 1, "T": 1, "O": 1}' if prompt.asked_aspects else '{"O": 1}'
+    each = 1 if mode == "logprob" else measure(answer) * prompt.judges
+    total = prompt_tokens = shared = 0
+    render = prompt.render_choice if mode == "logprob" else prompt.render
+    last = before = ""
     for pair in pairs:
-        [message], _ = labeller.conversation(pair)
-        text = str(message["content"])
-        tokens = measure(text)
-        begins = text.find(pair.text[:40]) if pair.text else len(text)
-        if last == pair.qid and begins > 0:
-            shared += measure(text[:begins])
-        last, total, prompt = pair.qid, total + 1, prompt + tokens
+        shown, _ = cut_document(pair.text, pair.query, most_words, keep)
+        text = render(pair.query, shown, pair.description, pair.narrative)
+        if pair.qid == last:
+            shared += measure(text[: alike(before, text)])
+        before, last, total = text, pair.qid, total + 1
+        prompt_tokens += measure(text)
     output = total * each
     return CostResult(
         pairs=total,
-        prompt_tokens=prompt,
+        prompt_tokens=prompt_tokens,
         output_tokens=output,
         shared_tokens=shared,
         counted="exact" if count else f"estimated: {CHARACTERS:g} characters each",
-        costs={p.model: (prompt * p.prompt + output * p.output) / 1e6 for p in prices},
+        costs={p.model: (prompt_tokens * p.prompt + output * p.output) / 1e6 for p in prices},
         hours=None if not rate else total / rate / 3600,
         gold_hours=total * gold_seconds / 3600,
     )
+
+
+def alike(first: str, second: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))

@@ -105,19 +105,21 @@ class PromptStudy:
         lines = [
             f"kappa over {len(rows)} prompts: mean {self.mean:.4f} ({self.low:.4f} to {self.high:.4f}); "
             f"relevant in the gold {prevalence:.1%}",
-            f"median of all prompts' labels: kappa {self.median_kappa}; minus the mean prompt: {self.median_gain}",
+            f"median of all prompts' labels: kappa {self.median_kappa}; minus the mean: {self.median_gain}",
         ]
         if self.choice is not None:
             c = self.choice
             lines.append(
-                f"chosen on {c.chosen_on} queries: {c.best} (kappa {c.kappa_there:.3f} there); on the others: "
+                f"chosen on {c.chosen_on} queries: {c.best} (kappa {c.kappa_there:.3f}); on the others: "
                 f"{c.held_out}, minus the worst ({c.worst}): {c.gain}"
             )
         columns = ("prompt", "pairs", "dropped", "kappa", "graded", "AUC", "relevant", "alarms")
         return Group(table(columns, rows), *(show(Text(line)) for line in lines))
 
 
-def study(labels: Mapping[str, Grades], gold: Mapping[tuple[str, str], int], *, binarize: int = 1) -> PromptStudy:
+def study(
+    labels: Mapping[str, Grades], gold: Mapping[tuple[str, str], int], *, binarize: int = 1
+) -> PromptStudy:
     """Agreement of every prompt's labels with the gold, and of their median.
 
     Args:
@@ -137,11 +139,14 @@ def study(labels: Mapping[str, Grades], gold: Mapping[tuple[str, str], int], *, 
     kappas = [row.agreement.kappa.value for row in rows if row.agreement.kappa]
     if not kappas:
         raise EtudeError(
-            "kappa is undefined: the gold has fewer than two classes", f"Check the gold and --binarize {binarize}."
+            "kappa is undefined: the gold has fewer than two classes",
+            f"Check the gold and --binarize {binarize}.",
         )
     median = median_labels(labels)
 
-    def gain(sets: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]]) -> Callable[..., NDArray[np.float64]]:
+    def gain(
+        sets: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]],
+    ) -> Callable[..., NDArray[np.float64]]:
         return lambda w: sets[-1](w) - np.nanmean([one(w) for one in sets[:-1]], axis=0)
 
     shared = agreement(gold, median, binarize=binarize)
@@ -183,7 +188,9 @@ def select(
         if estimate is not None:
             found[name] = estimate.value
     if not found:
-        raise EtudeError("kappa is undefined on the queries to decide on", "Give gold of at least two grades.")
+        raise EtudeError(
+            "kappa is undefined on the queries to decide on", "Give gold of at least two grades."
+        )
     best, worst = max(found, key=lambda n: found[n]), min(found, key=lambda n: found[n])
     return Choice(
         best=best,
@@ -264,7 +271,7 @@ def _paired(
     pairs = sorted(gold)
     queries, group = np.unique([qid for qid, _ in pairs], return_inverse=True)
     relevant = np.array([int(gold[pair] >= binarize) for pair in pairs])
-    kappas = []
+    kappas: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = []
     for given in sets:
         has = np.array([pair in given for pair in pairs])
         found = np.array([int(np.floor(given.get(pair, 0) + 0.5) >= binarize) for pair in pairs])

@@ -63,7 +63,7 @@ class ScoreLabeller:
 
 
 class BM25Scorer:
-    """BM25 over the whole collection (bm25s, Snowball stems), standardized by each query's 100 best documents.
+    """BM25 over the whole collection (bm25s, stems), standardized by each query's 100 best documents.
 
     Args:
         documents: docid to text: the collection that statistics come from.
@@ -166,7 +166,7 @@ class EncoderScorer:
         """Cosines, (pairs,)."""
         queries = self.vectors([pair.query for pair in pairs])
         documents = self.vectors([pair.text for pair in pairs])
-        return np.einsum("nd,nd->n", queries, documents).astype(np.float64)
+        return np.asarray((queries * documents).sum(1), dtype=np.float64)
 
 
 class CrossEncoderScorer:

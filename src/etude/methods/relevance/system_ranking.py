@@ -148,7 +148,7 @@ def system_ranking(
             raise EtudeError(
                 f"{name}: {shares['gold']:.1%} of the ranked documents have no gold, "
                 f"{shares['labels']:.1%} no label",
-                "Choose --unjudged condensed (drop them from the rankings) or --unjudged zero (not relevant).",
+                "Choose --unjudged condensed (drop them) or --unjudged zero (not relevant).",
             )
         scores = {
             kind: score_runs(runs, queries, judged, measure, condensed=unjudged == "condensed")

@@ -29,7 +29,9 @@ def split_queries(queries: Iterable[str], share: float = 0.5, seed: int = 0) -> 
     """
     ordered = sorted(set(queries))
     if len(ordered) < 2:
-        raise EtudeError("gold of one query cannot be split", "Choosing and reporting need two or more queries.")
+        raise EtudeError(
+            "gold of one query cannot be split", "Choosing and reporting need two or more queries."
+        )
     mixed = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
     first = min(max(round(len(mixed) * share), 1), len(mixed) - 1)
     return set(mixed[:first]), set(mixed[first:])

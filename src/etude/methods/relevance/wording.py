@@ -193,8 +193,8 @@ class RelevancePrompt:
             )
         if self.variant[4] == "M":
             parts.append(
-                f"{_COUNTS.get(self.judges, str(self.judges))} raters have judged this document independently "
-                "of each other, each by the rules above; their grades may differ."
+                f"{_COUNTS.get(self.judges, str(self.judges))} raters have judged this document, none "
+                "knowing the others' grades, each by the rules above; their grades may differ."
             )
         parts.append(f"Query: {query}")
         if self.variant[1] == "D":
