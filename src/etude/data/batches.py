@@ -77,14 +77,16 @@ def _through_ray(
     if mine:
         address = os.environ.get("RAY_ADDRESS")
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": 40}
-        ray.init(address) if address else ray.init(num_cpus=max(workers, 2), **quiet)
+        ray.init(address) if address else ray.init(num_cpus=workers + 1, **quiet)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:
         with tempfile.TemporaryDirectory(prefix="etude-rows-") as spool:
-            if not _spool(rows, Path(spool)):
+            files = _spool(rows, Path(spool))
+            if not files:
                 return
-            mapped = ray.data.read_parquet(spool).map_batches(
+            blocks = max(files, 2 * workers)  # fewer than workers would leave some idle
+            mapped = ray.data.read_parquet(spool, override_num_blocks=blocks).map_batches(
                 _Worker,
                 fn_constructor_args=(build,),
                 batch_size=size,

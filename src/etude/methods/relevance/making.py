@@ -113,7 +113,6 @@ def label(
         "probes": None if probes is None else [file_hash(probes), grade_map],
         "model": model,
         "labeller": spec.key,
-        "drop_missing": drop_missing,
         "base_url": base_url,
         "fresh": fresh,
     }

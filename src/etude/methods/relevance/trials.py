@@ -1,4 +1,4 @@
-"""The verbs that try a labeller before it labels everything: calibrate, attack, and cost, which only counts."""
+"""The verbs that try a labeller before it labels everything: calibrate, attack, and cost (which asks none)."""
 
 from __future__ import annotations
 

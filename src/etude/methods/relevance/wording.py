@@ -143,8 +143,9 @@ class RelevancePrompt:
     @property
     def hash(self) -> str:
         """16 hex digits over everything that the prompt says, so that changed wording is another prompt."""
-        shown = self.render("\0q", "\0d", "\0description", "\0narrative")
-        return content_hash([shown, self.render_choice("", "", "", ""), list(self.scale), self.judges])[:16]
+        sample = ("\0q", "\0d", "\0description", "\0narrative")
+        shown = [self.render(*sample), self.render_choice(*sample)]
+        return content_hash([*shown, list(self.scale), self.judges])[:16]
 
     def render(
         self, query: str, doc: str, description: str | None = None, narrative: str | None = None
