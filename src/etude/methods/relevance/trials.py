@@ -1,4 +1,4 @@
-"""The verbs that try a labeller before it labels everything: calibrate, attack, and cost (which asks none)."""
+"""The verbs that try a labeller before it labels everything: calibrate, attack, and cost, asking none."""
 
 from __future__ import annotations
 
