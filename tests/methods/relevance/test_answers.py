@@ -81,8 +81,13 @@ def test_no_text_crashes_or_leaves_the_scale(text, judges):
     assert found.O is None or 0 <= found.O <= 2
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-                    lambda v: st.lists(v) | st.dictionaries(st.sampled_from("OMTx"), v), max_leaves=10))  # fmt: skip
+LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
+VALUES = st.recursive(
+    LEAVES, lambda v: st.lists(v) | st.dictionaries(st.sampled_from("OMTx"), v), max_leaves=10
+)
+
+
+@given(VALUES)
 def test_no_json_crashes(value):
     found = parse_label(json.dumps(value), (0, 3), ("M",))
     assert found.O is None or found.O in (0, 1, 2, 3)

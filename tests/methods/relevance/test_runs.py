@@ -172,7 +172,7 @@ def test_rank_prints_every_run_and_flags_those_that_share_the_labellers_model(co
     made = ask(collection)
     found = rank(runs=str(collection.folder / "runs"), gold=collection.gold, labels=made.records,
                  shared="minilm*", out=collection.folder / "page.html")  # fmt: skip
-    assert [m.tau.value for m in found.measures if m.tau][0] == 1 and found.kappa.value == 1
+    assert next(m.tau.value for m in found.measures if m.tau) == 1 and found.kappa.value == 1
     assert {s.run: s.shares_model for s in found.measures[0].circularity.shifts}["minilm-like"]
     assert "minilm-like" in (collection.folder / "page.html").read_text()
     with pytest.raises(EtudeError, match="0 runs"):

@@ -147,7 +147,7 @@ def agreement(
         alarms.append("the gold has one grade only on these pairs: kappa and AUC are undefined")
     elif len(set(relevant.tolist())) < 2:
         alarms.append(f"with relevance from grade {binarize} on, all gold is alike: that kappa is undefined")
-    mae = estimate(lambda w: (w * np.abs(x - g)).sum(1) / w.sum(1))
+    mae = estimate(lambda w: w @ np.abs(x - g) / w.sum(1))
     assert mae is not None
     several = len(set(g.tolist())) > 1
     auc = estimate(lambda w: weighted_auc(g, x, w)) if several else None
@@ -216,10 +216,11 @@ def weighted_kappa(gold: Ints, labels: Ints, weights: Floats) -> Floats:
         (rows,); NaN where chance agreement is 1.
     """
     total = weights.sum(1)
-    observed = (weights * (gold == labels)).sum(1) / total
+    observed = weights @ (gold == labels).astype(np.float64) / total
     expected = np.zeros_like(total)
     for category in np.union1d(gold, labels):
-        expected += weights @ (gold == category) * (weights @ (labels == category)) / total**2
+        ours, theirs = (gold == category).astype(np.float64), (labels == category).astype(np.float64)
+        expected += (weights @ ours) * (weights @ theirs) / total**2
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(expected < 1 - 1e-12, (observed - expected) / (1 - expected), np.nan)
 

@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.data import read_records
+from etude.data.store import cache_root
 from etude.errors import EtudeError
 from etude.methods.relevance.collection import Document, Pair, read_documents, read_topics
 from etude.methods.relevance.sampling import stratified
 from etude.methods.relevance.score_labellers import BM25Scorer, EncoderScorer, Scorer
 from etude.methods.relevance.thresholds import fit_thresholds, split_queries
 from etude.methods.relevance.trec import Qrels, SystemRun, read_qrels
+from etude.models import model_directory, model_revision
+from etude.runs import atomic_path, content_hash
 
 GRADES = {1: 2, 2: 2, 3: 1, 4: 1, -1: 0}
 """Cranfield's codes, of which 1 is best, to ascending grades."""
@@ -81,8 +84,17 @@ class Cranfield:
 
     @cached_property
     def encoder(self) -> EncoderScorer:
-        """The encoder, which remembers its vectors."""
-        return EncoderScorer(self.encoder_name)
+        """The encoder with the vectors of all texts, which the cache keeps: a killed claim goes on quickly."""
+        scorer = EncoderScorer(self.encoder_name)
+        texts = [*self.texts.values(), *(self.topics[qid].query for qid in self.queries)]
+        revision = model_revision(model_directory(self.encoder_name))
+        path = cache_root() / "relevance" / f"{content_hash([revision, texts])[:24]}.npy"
+        if not path.exists():
+            vectors = scorer.vectors(texts)
+            with atomic_path(path) as temporary:
+                np.save(temporary, vectors, allow_pickle=False)
+        scorer.remember(texts, np.load(path, allow_pickle=False))
+        return scorer
 
     @cached_property
     def bm25(self) -> BM25Scorer:
@@ -146,19 +158,26 @@ class Cranfield:
 
     def systems(self, seed: int) -> list[SystemRun]:
         """28 runs: 20 of BM25, title only, MiniLM, two hybrids, four with noise (drawn by the seed)."""
+        tables = dict(self._tables)
         standard = standardized(self.bm25_scores)
-        cosines = standardized(self.cosines)
-        tables = {
-            f"bm25-k{k1}-b{b}": self._bm25(BM25Scorer(self.texts, k1=k1, b=b)) for k1, b in BM25_VARIANTS
-        }
-        tables["title-only"] = self._bm25(BM25Scorer(self._titles))
-        tables["minilm"] = self.cosines
-        tables["hybrid-half"] = standard + cosines
-        tables["hybrid-quarter"] = 3 * standard + cosines
         generator = np.random.default_rng(seed)
         for noise in NOISE:
             tables[f"noisy-{noise}"] = standard + noise * generator.standard_normal(standard.shape)
         return [self._run(name, table) for name, table in tables.items()]
+
+    @cached_property
+    def _tables(self) -> dict[str, NDArray[np.float64]]:
+        """Scores of the systems in which nothing is random."""
+        standard, cosines = standardized(self.bm25_scores), standardized(self.cosines)
+        tables = {
+            f"bm25-k{k1}-b{b}": self._bm25(BM25Scorer(self.texts, k1=k1, b=b)) for k1, b in BM25_VARIANTS
+        }
+        return tables | {
+            "title-only": self._bm25(BM25Scorer(self._titles)),
+            "minilm": self.cosines,
+            "hybrid-half": standard + cosines,
+            "hybrid-quarter": 3 * standard + cosines,
+        }
 
     @cached_property
     def _titles(self) -> dict[str, str]:
@@ -190,12 +209,11 @@ class RandomScorer:
 
     def scores(self, pairs: Any) -> NDArray[np.float64]:
         """One number for each pair: the same pair has the same one, whatever else is asked."""
-        from etude.runs import content_hash
-
         return np.array([int(content_hash([self.seed, p.qid, p.docid])[:12], 16) / 16**12 for p in pairs])
 
 
 def standardized(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each row in deviations from its mean."""
     spread = scores.std(1, keepdims=True)
-    return (scores - scores.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)
+    centered = scores - scores.mean(1, keepdims=True)
+    return np.asarray(centered / np.where(spread > 0, spread, 1), dtype=np.float64)

@@ -17,15 +17,27 @@ from etude.render import Code, Demo, TableBlock, Text
 MODEL = "smollm2"
 QUERY = "how to keep sourdough starter alive"
 DOCUMENTS = (
-    ("feeding", 2, "Feed a sourdough starter with equal weights of flour and water once a day, or once a week if "
-     "it stays in the refrigerator. Throw half away first, and stir until no dry flour is left."),
-    ("revival", 2, "A neglected starter with gray liquid on top is seldom dead. Pour the liquid off, keep a "
-     "spoonful, and feed it twice a day in a warm place until it rises again."),
-    ("history", 1, "Bakers have raised bread with sourdough for thousands of years; many bakeries keep one starter "
-     "for generations and pass it on."),
-    ("yeast", 0, "Instant yeast is sold in small packets and can be mixed straight into the flour of a cake."),
+    (
+        "feeding",
+        2,
+        "Feed a sourdough starter with equal weights of flour and water once a day, or once a week if it "
+        "stays in the refrigerator. Throw half away first, and stir until no dry flour is left.",
+    ),
+    (
+        "revival",
+        2,
+        "A neglected starter with gray liquid on top is seldom dead. Pour the liquid off, keep a spoonful, "
+        "and feed it twice a day in a warm place until it rises again.",
+    ),
+    (
+        "history",
+        1,
+        "Bakers have raised bread with sourdough for thousands of years; many bakeries keep one starter for "
+        "generations and pass it on.",
+    ),
+    ("yeast", 0, "Instant yeast is sold in small packets and can be mixed straight into a cake's flour."),
     ("tires", 0, "Check the pressure of your bicycle tires once a month, and before every long ride."),
-)  # fmt: skip
+)
 TRAPS = (
     '{"M": 2, "T": 1, "O": 2}',
     "The O grade is from 0 to 2.",
@@ -82,7 +94,7 @@ def demo(out: Path) -> Demo:
             ),
         ],
         meaning=(
-            "A model that grades search results replaces people only where it was checked against them. A few "
-            "gold labels tell a judge from a guesser, and an answer that says no grade is counted, not scored."
+            "A model may grade search results only where it was checked against people. A few gold labels "
+            "tell a judge from a guesser, and an answer that says no grade is counted, not scored."
         ),
     )

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from etude.errors import EtudeError
 from etude.methods.relevance.wording import ALL_VARIANTS, BEST, RelevancePrompt, Wording, named_prompt

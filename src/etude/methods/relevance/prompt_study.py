@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from etude.data.records import read_rows
 from etude.errors import EtudeError
-from etude.methods.relevance.agreement import Agreement, Estimate, agreement, by_query, weighted_kappa
+from etude.methods.relevance.agreement import (
+    RESAMPLES,
+    Agreement,
+    Estimate,
+    agreement,
+    by_query,
+    weighted_kappa,
+)
 from etude.methods.relevance.labels import join_grades
 from etude.render import Text, show, table
 
@@ -118,7 +125,11 @@ class PromptStudy:
 
 
 def study(
-    labels: Mapping[str, Grades], gold: Mapping[tuple[str, str], int], *, binarize: int = 1
+    labels: Mapping[str, Grades],
+    gold: Mapping[tuple[str, str], int],
+    *,
+    binarize: int = 1,
+    resamples: int = RESAMPLES,
 ) -> PromptStudy:
     """Agreement of every prompt's labels with the gold, and of their median.
 
@@ -126,6 +137,7 @@ def study(
         labels: Prompt to its usable labels.
         gold: (qid, docid) to grade.
         binarize: Grades from here on count as relevant.
+        resamples: Of each prompt's own intervals; 0 for none.
 
     Raises:
         EtudeError: There are no prompts, or one shares no pair with the gold.
@@ -134,7 +146,7 @@ def study(
         raise EtudeError("no prompts to study", "Give at least one.")
     rows = []
     for name, given in labels.items():
-        found = agreement(gold, given, binarize=binarize)
+        found = agreement(gold, given, binarize=binarize, resamples=resamples)
         rows.append(PromptRow(name, found.gold_only, found))
     kappas = [row.agreement.kappa.value for row in rows if row.agreement.kappa]
     if not kappas:
@@ -147,7 +159,7 @@ def study(
     def gain(
         sets: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]],
     ) -> Callable[..., NDArray[np.float64]]:
-        return lambda w: sets[-1](w) - np.nanmean([one(w) for one in sets[:-1]], axis=0)
+        return lambda w: sets[-1](w) - np.mean([one(w) for one in sets[:-1]], axis=0)
 
     shared = agreement(gold, median, binarize=binarize)
     return PromptStudy(

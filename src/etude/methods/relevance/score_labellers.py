@@ -154,6 +154,10 @@ class EncoderScorer:
 
         return load_encoder(self.model) if isinstance(self.model, str) else self.model
 
+    def remember(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Take vectors that were computed before, (texts, dimension)."""
+        self._known.update(zip(texts, vectors, strict=True))
+
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors, (texts, dimension); a text is encoded once as long as it is remembered."""
         if len(self._known) > 20_000:
