@@ -29,7 +29,7 @@ def run_etude(job: dict[str, Any]) -> Any:
 
 
 def run_ragelo(job: dict[str, Any]) -> Any:
-    """ragelo's RDNAM evaluator over an experiment that is not saved."""
+    """Ragelo's RDNAM evaluator over an experiment that is not saved."""
     from ragelo import Experiment, get_retrieval_evaluator
     from ragelo.llm_providers.openai_client import OpenAIProvider
     from ragelo.types.configurations import OpenAIConfiguration

@@ -26,10 +26,44 @@ from etude.methods.relevance.wording import RelevancePrompt
 from etude.models import chat_model
 
 WORKER = Path(__file__).with_name("_relevance_worker.py")
-WORDS = (
-    "the wind turns over the hills and brings rain to farms where people store grain in dry towers built of "
-    "brick while rivers rise slowly and boats wait near wooden bridges for calm weather to return"
-).split()
+WORDS = [
+    "the",
+    "wind",
+    "turns",
+    "over",
+    "the",
+    "hills",
+    "and",
+    "brings",
+    "rain",
+    "to",
+    "farms",
+    "where",
+    "people",
+    "store",
+    "grain",
+    "in",
+    "dry",
+    "towers",
+    "built",
+    "of",
+    "brick",
+    "while",
+    "rivers",
+    "rise",
+    "slowly",
+    "and",
+    "boats",
+    "wait",
+    "near",
+    "wooden",
+    "bridges",
+    "for",
+    "calm",
+    "weather",
+    "to",
+    "return",
+]
 
 
 def make_pairs(count: int, queries: int, words: int = 60) -> list[Pair]:
