@@ -1,8 +1,8 @@
 """relevance: grades by log-probability against a written JSON answer, and overhead beside ragelo's RDNAM.
 
-Both sides of the second part ask the same local stub server, which answers at once, about the same pairs; what
-is measured is the program around the calls. ragelo lives in an environment of its own, whose python is named
-by ETUDE_RAGELO_PYTHON (`python -m venv E; E/bin/pip install ragelo`); without it that part is left out.
+Both sides of the second part ask the same local stub server, which answers at once, about the same pairs:
+what is measured is the program around the calls. ragelo lives in an environment of its own, whose python is
+named by ETUDE_RAGELO_PYTHON (`python -m venv E; E/bin/pip install ragelo`); without it that part is left out.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class Stub(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
+        """Answer."""
         self.rfile.read(int(self.headers["Content-Length"]))
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         message = {"role": "assistant", "content": '{"M": 1, "T": 1, "O": 1}'}

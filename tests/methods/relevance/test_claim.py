@@ -1,4 +1,4 @@
-"""The claim's code on a small part of the data: every arm measures, every part is settled, numbers are sane."""
+"""The claim's code on a small part of the data: every arm measures, every part is settled."""
 
 import csv
 import json
@@ -59,7 +59,7 @@ def test_the_pool_the_split_and_the_systems_are_what_they_should_be(part, monkey
     assert set(world.gold.values()) <= set(GRADES.values())
     assert set(world.gold) <= set(world.pool)
     judged = world.judge(RandomScorer(0), 0, 90)
-    fit = {q for q in world.queries} - {q for q, _ in judged.all_gold}
+    fit = set(world.queries) - {q for q, _ in judged.all_gold}
     assert len(fit) == 6 and not fit & {q for q, _ in judged.labels}
     runs = world.systems(0)
     assert len(runs) == 28 and len({run.name for run in runs}) == 28

@@ -269,3 +269,23 @@ def test_labels_of_hostile_text_stay_text(collection):
         )
     collection.gold.write_text("q0 0 evil 0\nq0 0 d0-2 2\n")
     assert ask(collection).statuses == {"ok": 2}
+
+
+@pytest.mark.slow
+def test_two_ray_workers_give_the_labels_that_local_gives_and_go_on_where_it_stopped(collection):
+    pytest.importorskip("ray")
+    pytest.importorskip("bm25s")
+    calibrate(docs=collection.docs, topics=collection.topics, gold=collection.gold, model="bm25",
+              out=collection.folder / "t.json")  # fmt: skip
+    thresholds = collection.folder / "t.json"
+    local = ask(collection, "bm25", thresholds=thresholds, out=collection.folder / "local.qrels")
+    out = collection.folder / "ray.qrels"
+    through = ask(collection, "bm25", thresholds=thresholds, engine="ray", workers=2, out=out)
+    assert Path(through.records).read_bytes() == Path(local.records).read_bytes()
+    import sqlite3
+
+    with sqlite3.connect(collection.folder / "ray.work" / "labels.sqlite") as database:
+        database.execute("DELETE FROM labels WHERE qid = 'q1'")  # as if a kill had come before these
+    again = ask(collection, "bm25", thresholds=thresholds, engine="ray", workers=2, out=out)
+    assert again.labelled_now == 6
+    assert Path(again.records).read_bytes() == Path(local.records).read_bytes()
