@@ -84,7 +84,7 @@ class Cranfield:
 
     @cached_property
     def encoder(self) -> EncoderScorer:
-        """The encoder with the vectors of all texts, which the cache keeps: a killed claim goes on quickly."""
+        """The encoder with the vectors of all texts, kept in the cache for a claim that was killed."""
         scorer = EncoderScorer(self.encoder_name)
         texts = [*self.texts.values(), *(self.topics[qid].query for qid in self.queries)]
         revision = model_revision(model_directory(self.encoder_name))
