@@ -156,7 +156,7 @@ def test_units_can_be_chosen_and_missing_ones_are_counted(tmp_path: Path) -> Non
 
 
 def test_a_check_is_exact_and_a_missing_arm_is_not_a_pass(tmp_path: Path) -> None:
-    for expected, so in (("holds", True), ("fails", False)):
+    for expected, so in (("holds", True), ("fails", False), ("not shown", None)):
         assert verdict(tmp_path, A, entry=Check("c", lambda e, so=so: (so, "numbers"))) == expected
     missing = Check("c", lambda e: (e.arm("nobody").mean("error") == 0, ""))
     assert verdict(tmp_path, A, entry=missing) == "not shown"

@@ -107,15 +107,16 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Check:
-    """Something that is exactly so or not.
+    """Something that is exactly so or not, or that the numbers leave open.
 
     Args:
         statement: What must be so.
-        check: From the evidence (its arms' measurements) to `(is it so, the numbers behind it)`.
+        check: From the evidence (its arms' measurements) to `(is it so, the numbers behind it)`; None
+            where an interval of its own covers both: not shown.
     """
 
     statement: str
-    check: Callable[[Evidence], tuple[bool, str]]
+    check: Callable[[Evidence], tuple[bool | None, str]]
 
     @property
     def title(self) -> str:

@@ -53,7 +53,8 @@ def _settle_entry(entry: Entry, claim: Claim, arms: Mapping[str, ArmResult], evi
             return Finding(
                 entry.title, "not shown", "check", detail=f"not measured ({type(error).__name__}: {error})"
             )
-        return Finding(entry.title, "holds" if so else "fails", "check", detail=detail)
+        verdict: Verdict = "not shown" if so is None else "holds" if so else "fails"
+        return Finding(entry.title, verdict, "check", detail=detail)
     names = entry.arms if isinstance(entry, Contrast) else (entry.arm, entry.baseline)
     kind = "contrast" if isinstance(entry, Contrast) else "comparison"
     used = [arms[name] for name in names]

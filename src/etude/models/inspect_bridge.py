@@ -87,10 +87,20 @@ class InspectEngine:
 
 
 async def _together(model: Any, conversations: Sequence[Conversation], parameters: Parameters) -> list[Reply]:
-    return await asyncio.gather(*(_ask(model, conversation, parameters) for conversation in conversations))
+    return await asyncio.gather(*(ask(model, conversation, parameters) for conversation in conversations))
 
 
-async def _ask(model: Any, conversation: Conversation, parameters: Parameters) -> Reply:
+async def ask(model: Any, conversation: Conversation, parameters: Parameters) -> Reply:
+    """One answer of an Inspect model.
+
+    Args:
+        model: From `inspect_ai.model.get_model`.
+        conversation: The messages.
+        parameters: How to answer.
+
+    Returns:
+        The reply; `stop_reason="error"` if the model failed.
+    """
     from inspect_ai.model import GenerateConfig
 
     given = parameters.decoding.to_json()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +20,10 @@ MEASURES = ("nDCG@10", "P@10")
 def part_a(judges: list[str]) -> Part:
     """Real labels agree, and wording moves them."""
 
-    def moves(evidence: Evidence) -> tuple[bool, str]:
+    def moves(evidence: Evidence) -> tuple[bool | None, str]:
         gains = [(j, s, f["gain"]) for j in judges for s, f in _facts(evidence, j).items()]
         text = "; ".join(f"{j}, seed {s}: {_shown(g)}" for j, s, g in gains)
-        return all(g is not None and g["low"] > 0 for _, _, g in gains), text
+        return _above_zero([g for _, _, g in gains]), text
 
     def spread(evidence: Evidence) -> tuple[bool, str]:
         lows = {j: min(evidence.arm(j).values("kappa", [u], s)[0] for u in evidence.arm(j).units("kappa")
@@ -33,12 +33,12 @@ def part_a(judges: list[str]) -> Part:
         detail = "; ".join(f"{j}: {lows[j]:.4f} to {highs[j]:.4f}" for j in judges)
         return all(highs[j] - lows[j] >= 0.05 for j in judges), detail
 
-    def median(evidence: Evidence) -> tuple[bool, str]:
+    def median(evidence: Evidence) -> tuple[bool | None, str]:
         found = {j: next(iter(_facts(evidence, j).values())) for j in judges}
         detail = "; ".join(
             f"{j}: {f['median']['value']:.4f}, gain {_shown(f['median_gain'])}" for j, f in found.items()
         )
-        return all(f["median_gain"]["low"] > 0 for f in found.values()), detail
+        return _above_zero([f["median_gain"] for f in found.values()]), detail
 
     return Part(
         "A",
@@ -59,9 +59,10 @@ def part_a(judges: list[str]) -> Part:
 def part_b() -> Part:
     """Moderate agreement, and systems ranked alike."""
 
-    def moderate(evidence: Evidence) -> tuple[bool, str]:
+    def moderate(evidence: Evidence) -> tuple[bool | None, str]:
         found = [f["agreement"]["kappa"] for f in _facts(evidence, "MiniLM labels").values()]
-        return all(k and k["low"] > 0 and k["high"] < 0.6 for k in found), "; ".join(map(_shown, found))
+        below = [k and {"low": 0.6 - k["high"], "high": 0.6 - k["low"]} for k in found]
+        return _above_zero([*found, *below]), "; ".join(map(_shown, found))
 
     def tau(measure: str, first: str, second: str | None = None) -> Contrast:
         arms = ("people", first) if second is None else ("people", first, second)
@@ -106,10 +107,10 @@ def part_c() -> Part:
         )
         return all(shift["gain"] > 0 for *_, shift in rows), detail
 
-    def lift(evidence: Evidence) -> tuple[bool, str]:
+    def lift(evidence: Evidence) -> tuple[bool | None, str]:
         rows = [(m, s, f["lift"][m]) for s, f in _facts(evidence, "MiniLM labels").items() for m in MEASURES]
         detail = "; ".join(f"{m}, seed {s}: {_shown(one)}" for m, s, one in rows)
-        return all(one["low"] > 0 for *_, one in rows), detail
+        return _above_zero([one for *_, one in rows]), detail
 
     return Part(
         "C",
@@ -140,6 +141,13 @@ def part_d(name: str) -> Part:
 
 def _facts(evidence: Evidence, arm: str) -> dict[int, Mapping[str, Any]]:
     return {seed: m.facts for seed, m in evidence.arm(arm).measurements.items()}
+
+
+def _above_zero(estimates: Sequence[Mapping[str, float] | None]) -> bool | None:
+    """True when every interval lies above zero, False when one lies below, None when it is left open."""
+    if any(one is not None and one["high"] < 0 for one in estimates):
+        return False
+    return True if all(one is not None and one["low"] > 0 for one in estimates) else None
 
 
 def _shown(estimate: Mapping[str, float] | None) -> str:

@@ -12,10 +12,12 @@ from etude.errors import EtudeError
 from etude.methods.relevance.collection import Keep, Pair, cut_document
 from etude.methods.relevance.labels import Label
 from etude.methods.relevance.wording import RelevancePrompt
-from etude.models import ChatModel, Conversation, Reply
+from etude.models import ChatModel, Conversation, Decoding, Reply
 
 Mode: TypeAlias = Literal["generate", "logprob"]
 MOST_WORDS = 600
+PAPER_DECODING = Decoding(frequency_penalty=0.5)
+"""With temperature 0, what the paper decodes with."""
 TOKENS_A_GRADE = 12
 """Output tokens allowed for a name and a grade."""
 
@@ -83,7 +85,9 @@ class LLMLabeller:
                 self._from_scores(pair, given, left_out)
                 for pair, given, (_, left_out) in zip(pairs, scores, asked, strict=True)
             ]
-        replies = self.model.generate(conversations, max_tokens=self.answer_tokens, temperature=0.0)
+        replies = self.model.generate(
+            conversations, max_tokens=self.answer_tokens, temperature=0.0, decoding=PAPER_DECODING
+        )
         failed = [(p, r) for p, r in zip(pairs, replies, strict=True) if r.stop_reason == "error"]
         if failed:
             pair, reply = failed[0]

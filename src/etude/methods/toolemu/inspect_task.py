@@ -17,17 +17,11 @@ from typing import Any
 from inspect_ai import Task as InspectTask
 from inspect_ai import task as inspect_task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageUser,
-    GenerateConfig,
-    get_model,
-)
+from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, get_model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from etude.errors import EtudeError
 from etude.methods.toolemu.agents import ReAct
 from etude.methods.toolemu.cases import Case, Suite, load_suite
 from etude.methods.toolemu.emulators import Emulator, emulator_from_name
@@ -37,6 +31,9 @@ from etude.methods.toolemu.sandbox import run_case
 from etude.methods.toolemu.seats import Seat
 from etude.methods.toolemu.trajectories import Trajectory
 from etude.models import Conversation, Reply
+from etude.models.chat import Parameters
+from etude.models.decoding import PLAIN, Decoding
+from etude.models.inspect_bridge import ask
 
 
 class InspectChat:
@@ -60,34 +57,18 @@ class InspectChat:
         temperature: float = 0.0,
         stop: Sequence[str] = (),
         seed: int = 0,
+        decoding: Decoding = PLAIN,
     ) -> list[Reply]:
         """Answer conversations one after the other."""
-        config = GenerateConfig(
-            max_tokens=max_tokens, temperature=temperature, stop_seqs=list(stop) or None, seed=seed
-        )
-        kinds = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
-        replies = []
-        for conversation in conversations:
-            messages: list[ChatMessage] = [kinds[m["role"]](content=str(m["content"])) for m in conversation]
-            asked = self.model.generate(messages, config=config)
-            output = asyncio.run_coroutine_threadsafe(asked, self.loop).result()
-            usage = output.usage
-            replies.append(
-                Reply(
-                    output.completion,
-                    "refused" if output.stop_reason == "content_filter" else "stop",
-                    usage.input_tokens if usage else 0,
-                    0,
-                    usage.output_tokens if usage else 0,
-                )
-            )
-        return replies
+        parameters = Parameters(max_tokens, temperature, tuple(stop), seed, decoding)
+        asked = (ask(self.model, conversation, parameters) for conversation in conversations)
+        return [asyncio.run_coroutine_threadsafe(one, self.loop).result() for one in asked]
 
     def score(
         self, conversations: Sequence[Conversation], options: Sequence[Sequence[str]]
     ) -> list[list[float]]:
-        """Not needed here."""
-        raise NotImplementedError
+        """Refused: Inspect's models give no log-probabilities of given answers."""
+        raise EtudeError(f"{self.name} gives no log-probabilities of given answers", "Ask it to write.")
 
 
 @inspect_task

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etude.errors import EtudeError
-from etude.models import Conversation, Reply, StoredChat, chat_model
+from etude.models import Conversation, Reply, StoredChat
 from etude.models.chat import Parameters
+from etude.models.served import ServedEngine
 from etude.runs import content_hash
 
 
@@ -35,7 +36,7 @@ class NativeEngine:
                 f"{model}: native tool calling needs an OpenAI-compatible server",
                 "Give openai/MODEL with --base-url, or leave ':native' out.",
             )
-        self.served: Any = chat_model(model, base_url=base_url, store=None).engine
+        self.served = ServedEngine(model.removeprefix("openai/"), base_url=base_url)
         self.tools = list(tools)
         self.name = model
         self.context_length: int | None = None
@@ -55,7 +56,8 @@ class NativeEngine:
         for number, conversation in enumerate(conversations):
             started = time.perf_counter()
             try:
-                answer = self.served.client.chat.completions.create(
+                client: Any = self.served.client
+                answer = client.chat.completions.create(
                     model=self.served.model,
                     messages=[_in_providers_form(m) for m in conversation],
                     tools=self.tools,
