@@ -13,13 +13,29 @@ from etude.methods import lazy
 
 if TYPE_CHECKING:
     from etude.methods.geoeval.cdl import parse_cdl
+    from etude.methods.geoeval.equivalence import Check, check_answer
+    from etude.methods.geoeval.evaluation import check, report, run, score
+    from etude.methods.geoeval.extraction import extract_answer
+    from etude.methods.geoeval.inspect_task import geoeval
     from etude.methods.geoeval.problems import Problem, read_problems
+    from etude.methods.geoeval.sandbox import run_program
+    from etude.methods.geoeval.scorer_audit import audit_scorer
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "Check": "equivalence",
         "Problem": "problems",
+        "audit_scorer": "scorer_audit",
+        "check": "evaluation",
+        "check_answer": "equivalence",
+        "extract_answer": "extraction",
+        "geoeval": "inspect_task",
         "parse_cdl": "cdl",
         "read_problems": "problems",
+        "report": "evaluation",
+        "run": "evaluation",
+        "run_program": "sandbox",
+        "score": "evaluation",
     },
 )
