@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -79,7 +79,17 @@ class Problem(BaseModel):
     @cached_property
     def facts(self) -> tuple[Call, ...]:
         """The parsed `text_cdl` and `image_cdl`, without repetitions."""
-        return tuple(dict.fromkeys(self._parsed("text_cdl") + self._parsed("image_cdl")))
+        return tuple(dict.fromkeys(self.text_facts + self.image_facts))
+
+    @cached_property
+    def text_facts(self) -> tuple[Call, ...]:
+        """The parsed `text_cdl`."""
+        return self._parsed("text_cdl")
+
+    @cached_property
+    def image_facts(self) -> tuple[Call, ...]:
+        """The parsed `image_cdl`."""
+        return self._parsed("image_cdl")
 
     @cached_property
     def goal(self) -> Call:
@@ -97,6 +107,11 @@ class Problem(BaseModel):
                 "Only Value(expression) can be solved for; leave the problem out.",
             )
         return goal
+
+    def changed(self, **fields: Any) -> Self:
+        """A copy with other fields, in which nothing parsed from the old ones is left."""
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_construct(**{**kept, **fields})
 
     @property
     def steps(self) -> int:
@@ -136,7 +151,7 @@ def read_problems(path: Path | str) -> list[Problem]:
         EtudeError: The file cannot be read, has bad rows, or two problems have the same id.
     """
     folder = Path(path).parent
-    problems = [p.model_copy(update={"folder": folder}) for p in read_records(path, Problem)]
+    problems = [p.changed(folder=folder) for p in read_records(path, Problem)]
     if not problems:
         raise EtudeError(f"{path}: no problems", "Each line must be one problem.")
     refuse_duplicates(problems, path)
