@@ -1,7 +1,7 @@
 """What Inspect loads for `etude/...`: the tasks of every method that has some.
 
-Inspect knows one module for each package. Importing this one registers each method's `inspect_task`; a method whose
-own dependencies are missing is left out, so that the others' tasks stay usable.
+Inspect knows one module for each package. Importing this one registers each method's `inspect_task`; a
+method whose own dependencies are missing is left out, so that the others' tasks stay usable.
 """
 
 from contextlib import suppress

@@ -1,8 +1,8 @@
 """Computer algebra in a process of its own: it gets a question a line, and is killed when it takes too long.
 
-As a program (`python -m etude.methods.geoeval.algebra`) it is that process: isolated from network and files where
-the kernel can do it, it builds sympy objects from our own trees, and leaves LaTeX to math-verify's grammar. No text
-reaches sympy's own parser, which evaluates Python.
+As a program (`python -m etude.methods.geoeval.algebra`) it is that process: isolated from network and files
+where the kernel can do it, it builds sympy objects from our own trees, and leaves LaTeX to math-verify's
+grammar. No text reaches sympy's own parser, which evaluates Python.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ def _sympy(tree: Any) -> Any:
         return -operands[0]
     if kind in ("+", "-", "*", "/", "^"):
         a, b = operands
-        return {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "^": lambda: a**b}[kind]()
+        return {
+            "+": lambda: a + b,
+            "-": lambda: a - b,
+            "*": lambda: a * b,
+            "/": lambda: a / b,
+            "^": lambda: a**b,
+        }[kind]()
     return getattr(sympy, {"abs": "Abs"}.get(kind, kind))(*operands)
 
 

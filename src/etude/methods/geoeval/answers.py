@@ -1,8 +1,8 @@
 """What an answer says: a number, a ratio, coordinates, a set, an interval, an equation, or only words.
 
-    parse_answer("AB = 12 cm")          # a number with a unit
-    parse_answer("3 : 4")               # a ratio
-    parse_answer("2 < x <= 5")          # an interval
+parse_answer("AB = 12 cm")          # a number with a unit
+parse_answer("3 : 4")               # a ratio
+parse_answer("2 < x <= 5")          # an interval
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
-from etude.methods.geoeval.arithmetic import Apply, Node, NoValue, evaluate, is_rounded, parse_tokens, variables
+from etude.methods.geoeval.arithmetic import (
+    Apply,
+    Node,
+    NoValue,
+    evaluate,
+    is_rounded,
+    parse_tokens,
+    variables,
+)
 from etude.methods.geoeval.arithmetic import Number as NumberNode
 from etude.methods.geoeval.notation import Token, Unreadable, tokenize
 from etude.methods.geoeval.units import Unit, split_unit
@@ -47,9 +56,13 @@ class Answer:
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})")
 _LEADING = re.compile(
-    r"^\W*?(?:about|approximately|approx\.?|roughly|around|nearly|exactly|equal to|equals|is|are|=|≈|\\approx|~)\s+", re.I
+    r"^\W*?(?:about|approximately|approx\.?|roughly|around|nearly|exactly|equal to|equals|is|are"
+    r"|=|≈|\\approx|~)\s+",
+    re.I,
 )
-_BETWEEN = re.compile(r"^(?:between\s+(?P<a>.+?)\s+and\s+(?P<b>.+)|(?:from\s+)?(?P<c>\S+)\s+to\s+(?P<d>\S.*))$", re.I)
+_BETWEEN = re.compile(
+    r"^(?:between\s+(?P<a>.+?)\s+and\s+(?P<b>.+)|(?:from\s+)?(?P<c>\S+)\s+to\s+(?P<d>\S.*))$", re.I
+)
 _DASH = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*[-–—]\s*(\d+(?:\.\d+)?)\s*$")
 _LABEL_SIGNS = frozenset("∠△⊙'()")
 _ORDER = ("<", ">", "<=", ">=")
@@ -85,7 +98,12 @@ def as_interval(answer: Answer) -> Answer:
     """`2-5` read as a range instead of a difference, and a pair as its ends; anything else as it is."""
     if found := _DASH.match(answer.text):
         return _interval(answer.text, _number(found[1]), _number(found[2]), None)
-    if answer.kind == "tuple" and len(answer.parts) == 2 and answer.text[:1] in "([" and answer.text[-1:] in ")]":
+    if (
+        answer.kind == "tuple"
+        and len(answer.parts) == 2
+        and answer.text[:1] in "(["
+        and answer.text[-1:] in ")]"
+    ):
         closed = (answer.text[0] == "[", answer.text[-1] == "]")
         return Answer("interval", answer.text, answer.parts, answer.unit, closed, answer.rounded)
     return answer
@@ -241,7 +259,9 @@ def _without_label(tokens: Sequence[Token]) -> Sequence[Token]:
 
 def _without_point_name(tokens: Sequence[Token]) -> Sequence[Token]:
     """`A(2, 3)` is the point (2, 3)."""
-    named = len(tokens) > 3 and tokens[0].kind == "word" and tokens[0].text.isupper() and tokens[1].text == "("
+    named = (
+        len(tokens) > 3 and tokens[0].kind == "word" and tokens[0].text.isupper() and tokens[1].text == "("
+    )
     return tokens[1:] if named and _places(tokens[2:-1], (",",)) else tokens
 
 
@@ -278,6 +298,4 @@ def _balanced(tokens: Sequence[Token]) -> bool:
 
 def _cut(tokens: Sequence[Token], places: Sequence[int]) -> list[Sequence[Token]]:
     edges = [-1, *places, len(tokens)]
-    return [tokens[a + 1 : b] for a, b in zip(edges, edges[1:], strict=False)]
-
-
+    return [tokens[a + 1 : b] for a, b in pairwise(edges)]

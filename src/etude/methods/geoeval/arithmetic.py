@@ -1,7 +1,7 @@
 r"""Answers as trees, and their values. Our own small parser: text is never handed to `eval` or to sympy's.
 
-    evaluate(parse_arithmetic("3/2*sqrt(3)"))            # 2.598...
-    evaluate(parse_arithmetic(r"\frac{3\sqrt{3}}{2}"))   # the same
+evaluate(parse_arithmetic("3/2*sqrt(3)"))            # 2.598...
+evaluate(parse_arithmetic(r"\frac{3\sqrt{3}}{2}"))   # the same
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ def realiser(item: Item) -> str:
 
 
 def forward_chain(item: Item) -> str:
-    """The answer of theorem rules that compute one unknown from known values; empty where they do not reach."""
+    """The answer of theorem rules that compute one unknown from known values; empty where they do not
+    reach.
+    """
     from etude.methods.geoeval.forward_chaining import forward_chain as chain
 
     if item.problem is None:
@@ -67,7 +69,9 @@ def solver(name: str, seed: int = 0) -> Callable[[Item], str]:
     }
     found = solvers.get(name.removeprefix(PREFIX))
     if found is None:
-        raise EtudeError(f"no solver {name!r}", f"There are: {', '.join(PREFIX + known for known in solvers)}.")
+        raise EtudeError(
+            f"no solver {name!r}", f"There are: {', '.join(PREFIX + known for known in solvers)}."
+        )
     return found
 
 

@@ -1,4 +1,6 @@
-"""How hard an item is, as far as its lengths say, and whether it needs knowledge from outside of the problem."""
+"""How hard an item is, as far as its lengths say, and whether it needs knowledge from outside of the
+problem.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,14 @@ from etude.methods.geoeval.items import Item
 Level = Literal["easy", "middle", "hard"]
 
 _LEVELS: tuple[Level, ...] = ("easy", "middle", "hard")
-_UNITS = (("mm", "millimeter"), ("cm", "centimeter"), ("m", "meter"), ("km", "kilometer"), ("in", "inch", "inche"),
-          ("ft", "foot", "feet"), ("yd", "yard"), ("mi", "mile"))  # fmt: skip
+_UNITS = (
+    ("mm", "millimeter"), ("cm", "centimeter"), ("m", "meter"), ("km", "kilometer"), ("in", "inch", "inche"),
+    ("ft", "foot", "feet"), ("yd", "yard"), ("mi", "mile"),
+)  # fmt: skip
 _MEASURED = re.compile(r"\d\s*-?\s*(?:sq\.?\s*|square\s+|cubic\s+)?([A-Za-z]+)")
-_CIRCULAR = re.compile(r"\b(?:circumference|circle|semicircle|sphere|hemisphere|cylinder|cone|sector|arc length)\b", re.I)
+_CIRCULAR = re.compile(
+    r"\b(?:circumference|circle|semicircle|sphere|hemisphere|cylinder|cone|sector|arc length)\b", re.I
+)
 _AREA = re.compile(r"\b(?:area|volume|circumference|perimeter|length of (?:the )?arc|arc length)\b", re.I)
 
 

@@ -1,12 +1,12 @@
-"""Does an answer say what the gold answer says? Numbers first, then structure; a computer algebra system only for
-what is left, in a process of its own under a time limit.
+"""Does an answer say what the gold answer says? Numbers first, then structure; a computer algebra system
+only for what is left, in a process of its own under a time limit.
 
     check_answer("3/2*sqrt(3)", "2.598").correct        # True: the gold answer is rounded
     check_answer("-1000000", "7").correct               # False: the comparison is two-sided
 
-Tolerances (absolute difference): 1e-3 or 5e-3 of the gold value, whichever is larger, where the gold answer was
-written with decimals; 1e-6 of it where it is exact. A prediction with at least three significant digits is also
-right when it is an exact gold answer rounded to the digits it shows.
+Tolerances (absolute difference): 1e-3 or 5e-3 of the gold value, whichever is larger, where the gold answer
+was written with decimals; 1e-6 of it where it is exact. A prediction with at least three significant digits
+is also right when it is an exact gold answer rounded to the digits it shows.
 """
 
 from __future__ import annotations
@@ -21,14 +21,26 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from etude.methods.geoeval.answers import Answer, as_interval, parse_answer
-from etude.methods.geoeval.arithmetic import ANGULAR, Apply, Node, NoValue, Number, evaluate, operations, variables
+from etude.methods.geoeval.arithmetic import (
+    ANGULAR,
+    Apply,
+    Node,
+    NoValue,
+    Number,
+    evaluate,
+    operations,
+    variables,
+)
 from etude.methods.geoeval.units import conversion
 
 Kind: TypeAlias = Literal["auto", "exact", "rounded", "choice"]
 
 ROUNDED_ABSOLUTE, ROUNDED_RELATIVE, EXACT_RELATIVE = 1e-3, 5e-3, 1e-6
 _POINTS = 8
-_LETTER = re.compile(r"^\W*(?:(?:option|choice|answer)\s*:?\s*)?\(?\s*\**([A-Za-z])\**\s*(?:[).:,]|$)(?P<rest>.*)$", re.I | re.S)
+_LETTER = re.compile(
+    r"^\W*(?:(?:option|choice|answer)\s*:?\s*)?\(?\s*\**([A-Za-z])\**\s*(?:[).:,]|$)(?P<rest>.*)$",
+    re.I | re.S,
+)
 _OPTION_LABEL = re.compile(r"^\s*\(?[A-Za-z]\s*[).:]\s*")
 
 
@@ -75,7 +87,11 @@ def check_answer(
         note = "a letter, but the problem has no choices"
     said, right = parse_answer(pred), parse_answer(gold)
     found = _compare(said, right, _tolerance(kind, right), time_limit)
-    return found if not note else Check(found.correct, found.method, found.pred, found.gold, _joined(note, found.note))
+    return (
+        found
+        if not note
+        else Check(found.correct, found.method, found.pred, found.gold, _joined(note, found.note))
+    )
 
 
 def same_number(pred: float, gold: float, *, rounded: bool) -> bool:
@@ -125,9 +141,7 @@ def _choice(pred: str, gold: str, options: Sequence[str], time_limit: float) -> 
     return Check(same, "choice", shown, chr(65 + right), note)
 
 
-def _compare(
-    said: Answer, right: Answer, rounded: bool | None, time_limit: float
-) -> Check:
+def _compare(said: Answer, right: Answer, rounded: bool | None, time_limit: float) -> Check:
     if said.kind == "empty":
         return Check(False, "empty", "", right.text, "there is no answer")
     if right.kind == "interval":
@@ -255,9 +269,7 @@ def _same_node(a: Node, b: Node, rounded: bool) -> bool:
 
 def _equations(said: Answer, right: Answer) -> tuple[bool | None, str, str]:
     """Two equations say the same when one is a multiple of the other; a lone side stands for `y =` it."""
-    sides = [
-        Apply("-", (a.parts[0], a.parts[1])) if a.kind == "equation" else None for a in (said, right)
-    ]
+    sides = [Apply("-", (a.parts[0], a.parts[1])) if a.kind == "equation" else None for a in (said, right)]
     if sides[0] is None or sides[1] is None:
         equation, lone = (right, said) if sides[0] is None else (said, right)
         return _identity(lone.parts[0], equation.parts[1]), "equation", ""

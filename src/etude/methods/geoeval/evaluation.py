@@ -1,4 +1,6 @@
-"""The verbs of an evaluation: compare two answers, run models over problems, score and report what came back."""
+"""The verbs of an evaluation: compare two answers, run models over problems, score and report what came
+back.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from etude.methods.geoeval.readers import Format, read_items
 from etude.methods.geoeval.reporting import summary_tables, write_report
 from etude.methods.geoeval.runner import Arm, Settings, ask_model
 from etude.methods.geoeval.summary import ArmSummary, PairedTest, Rule, paired_tests, summarize
-from etude.methods.geoeval.tables import RESULTS, read_logs, responses_of, result_table, write_items, write_results
+from etude.methods.geoeval.tables import (
+    RESULTS,
+    read_logs,
+    responses_of,
+    result_table,
+    write_items,
+    write_results,
+)
 from etude.render import Text, console, show, table
 from etude.runs import Run, content_hash
 
@@ -180,7 +189,8 @@ def run(
     if method == "choice-letter" and any(not item.options for item in items):
         missing = [item.id for item in items if not item.options]
         raise EtudeError(
-            f"{len(missing)} problems have no choices ({', '.join(missing[:5])}), so no letter can be asked for",
+            f"{len(missing)} problems have no choices ({', '.join(missing[:5])}), so no letter can be "
+            f"asked for",
             "Use --method cot, or give the choices.",
         )
     shows = any(given in ("text+diagram", "all") for given in input)
@@ -192,8 +202,8 @@ def run(
     config: dict[str, Any] = {
         "models": list(model), "input": list(input), "method": method, "wrapper": wrapper, "prompts": VERSION,
         "items": content_hash([item.model_dump(mode="json", exclude={"problem", "image"}) for item in items]),
-        "pictures": content_hash(pictures), "max_tokens": max_tokens, "base_url": base_url, "extractor": extractor,
-        "seed": seed,
+        "pictures": content_hash(pictures), "max_tokens": max_tokens, "base_url": base_url,
+        "extractor": extractor, "seed": seed,
     }  # fmt: skip
     with Run(out, config, command="geoeval run") as running:
         if running.result is None:

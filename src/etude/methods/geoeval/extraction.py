@@ -1,7 +1,7 @@
 r"""From a response to its answer, by rules: no model is asked, and the same text gives the same answer.
 
-In this order: the last `\boxed{}`, an answer that is announced ("the answer is", "Answer:", `####`), and, unless the
-response was cut off, the last relation or number of its last lines.
+In this order: the last `\boxed{}`, an answer that is announced ("the answer is", "Answer:", `####`), and,
+unless the response was cut off, the last relation or number of its last lines.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ class Extraction:
 _TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.S | re.I)
 _ANNOUNCED = re.compile(
     r"(?:\bfinal\s+answer\b|\b(?:the\s+|my\s+)?(?:correct\s+)?(?:answer|option|choice)\b)"
-    r"[*_\s]*(?:to\s+the\s+(?:problem|question)\s*)?(?:\bis\b|\bwould\s+be\b|:|=|≈)[*_\s:]*(?P<answer>[^\n]*)",
+    r"[*_\s]*(?:to\s+the\s+(?:problem|question)\s*)?(?:\bis\b|\bwould\s+be\b|:|=|≈)[*_ \t:]*",
     re.I,
 )
 _HASHES = re.compile(r"^####[ \t]*(.+)$", re.M)
 _REFUSAL = re.compile(
-    r"\b(?:i(?:'m| am) (?:sorry|unable|not able)|i (?:cannot|can't|can not|won't) (?:\w+ )?(?:answer|solve|help|determine|assist|see|view)"
+    r"\b(?:i(?:'m| am) (?:sorry|unable|not able)"
+    r"|i (?:cannot|can't|can not|won't) (?:\w+ )?(?:answer|solve|help|determine|assist|see|view)"
     r"|as an ai\b|cannot be (?:solved|answered) without)",
     re.I,
 )
-_SENTENCE_END = re.compile(r"(?:[.!?;](?=\s|$)|,\s+(?:so|which|and|because|since|as)\b|\s+(?:because|since|which|where|so)\b)")
+_SENTENCE_END = re.compile(
+    r"(?:[.!?;](?=\s|$)|,\s+(?:so|which|and|because|since|as)\b|\s+(?:because|since|which|where|so)\b)"
+)
 _MATH_SPAN = re.compile(
     r"(?:[-+−]\s*)?(?:\\(?:d|t|c)?frac|\\?sqrt|√|\\?pi\b|π|\(|\d|\.\d)"
     r"(?:[\d\s.,:+\-−*/^(){}°²³√π·×÷%|\\]|\\?(?:sqrt|pi|frac|dfrac|tfrac|cdot|times|left|right|circ|degrees?|text|mathrm"
@@ -102,16 +105,18 @@ def boxed(text: str) -> str | None:
 
 
 def _announced(text: str) -> Iterator[tuple[str, str]]:
-    """Places where a response says what its answer is, the weightiest first, the last of a kind before others."""
+    """Places where a response says what its answer is, the weightiest first, the last of a kind before
+    others.
+    """
     if (found := boxed(text)) is not None:
         yield "boxed", found
     for pattern in (_TAGGED, _HASHES):
         if matches := pattern.findall(text):
             yield "announced", matches[-1].strip()
-    for match in reversed(list(_ANNOUNCED.finditer(text))):
-        said = match["answer"]
-        if not said.strip(" *_:$"):  # the answer stands on the next line
-            said = text[match.end() :].strip().partition("\n")[0]
+    matches = list(_ANNOUNCED.finditer(text))
+    ends = [match.start() for match in matches[1:]] + [len(text)]
+    for match, end in reversed(list(zip(matches, ends, strict=True))):
+        said = text[match.end() : end].lstrip(" *_:$\n").partition("\n")[0]  # it may stand on the next line
         yield "announced", said
 
 

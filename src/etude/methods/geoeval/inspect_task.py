@@ -3,8 +3,8 @@
     inspect eval etude/geoeval --model openai/gpt-4o -T problems=problems.jsonl -T input=all
     inspect eval etude/geoeval --model anthropic/... -T problems=test.csv -T method=pot
 
-With `method=pot` the model has a Python tool; its programs run in our sandbox. `inspect view` shows prompts, pictures
-and scores; `inspect eval-retry` resumes; `inspect score --scorer etude/answer_scorer` scores again.
+With `method=pot` the model has a Python tool; its programs run in our sandbox. `inspect view` shows prompts,
+pictures and scores; `inspect eval-retry` resumes; `inspect score --scorer etude/answer_scorer` scores again.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def items_task(
         method: How it shall be answered.
         max_tokens: Output limit.
     """
-    solvers: list[Solver] = [generate()] if method != "pot" else [use_tools(run_python()), generate(), run_last_program()]
-    samples = [
-        sample(item, level, given, method) for item, level in zip(items, levels(items), strict=True)
-    ]
+    solvers: list[Solver] = (
+        [generate()] if method != "pot" else [use_tools(run_python()), generate(), run_last_program()]
+    )
+    samples = [sample(item, level, given, method) for item, level in zip(items, levels(items), strict=True)]
     return InspectTask(
         dataset=MemoryDataset(samples, name="geoeval"),
         solver=solvers,
@@ -92,11 +92,17 @@ def sample(item: Item, level: str, given: Input, method: Method) -> Sample:
         message = content
     else:
         message = [
-            ContentText(text=part["text"]) if part["type"] == "text" else ContentImage(image=part["image_url"]["url"])
+            ContentText(text=part["text"])
+            if part["type"] == "text"
+            else ContentImage(image=part["image_url"]["url"])
             for part in content
         ]
     if method == "pot":
-        message = f"{message}\n{_TOOL_HINT}" if isinstance(message, str) else [*message, ContentText(text=_TOOL_HINT)]
+        message = (
+            f"{message}\n{_TOOL_HINT}"
+            if isinstance(message, str)
+            else [*message, ContentText(text=_TOOL_HINT)]
+        )
     return Sample(
         id=item.id,
         input=[ChatMessageUser(content=message)],
@@ -116,13 +122,15 @@ def run_python() -> Tool:
     """A Python interpreter that can reach nothing."""
 
     async def execute(program: str) -> str:
-        """Run a Python program and see what it prints. sympy, numpy and math are there; files and network are not.
+        """Run a program and see what it prints. sympy, numpy and math are there, files and network not.
 
         Args:
             program: The program; it must print its results.
         """
         result = await asyncio.to_thread(run_program, program)
-        return result.output if result.status == "done" else f"{result.status}: {result.error}\n{result.output}"
+        return (
+            result.output if result.status == "done" else f"{result.status}: {result.error}\n{result.output}"
+        )
 
     return execute
 
@@ -172,7 +180,12 @@ def answer_scorer() -> Scorer:
 def answer_score(item: Item, found: Extraction) -> Score:
     """What was read from a response, as Inspect's score."""
     check = check_response(item, found)
-    metadata: dict[str, Any] = {"method": check.method, "status": found.status, "read_by": found.rule, "gold": check.gold}
+    metadata: dict[str, Any] = {
+        "method": check.method,
+        "status": found.status,
+        "read_by": found.rule,
+        "gold": check.gold,
+    }
     return Score(
         value=CORRECT if check.correct else INCORRECT,
         answer=found.answer,

@@ -1,11 +1,11 @@
 """A Linux process gives up, for good, the network, other processes, and all files but Python's own libraries.
 
-Run as a program it does so and then runs another: `python -I -B isolation.py PROGRAM MEMORY_BYTES CPU_SECONDS`.
-It imports the standard library only, since it runs before anything else in a fresh interpreter.
+Run as a program it does so and then runs another: `python -I -B isolation.py PROGRAM MEMORY_BYTES
+CPU_SECONDS`. It imports the standard library only, since it runs before anything else in a fresh interpreter.
 
-Three mechanisms of the kernel, none of which the process can undo: Landlock (which files can be opened; no TCP; no
-signals to others), a seccomp filter (no sockets, no new processes, no changes to files' attributes), and resource
-limits (memory, processor time, size of files).
+Three mechanisms of the kernel, none of which the process can undo: Landlock (which files can be opened; no
+TCP; no signals to others), a seccomp filter (no sockets, no new processes, no changes to files' attributes),
+and resource limits (memory, processor time, size of files).
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ _X32 = 0x40000000
 _ARCHITECTURES: dict[str, tuple[int, str]] = {
     "x86_64": (
         0xC000003E,
-        "29 30 31 41 42 43 44 46 49 50 53 56 57 58 59 62 64 66 68 69 71 82 83 86 88 90 91 92 93 94 101 103 129 132 133 "
-        "155 160 161 163 164 165 166 167 168 169 170 171 172 173 175 176 179 188 189 190 197 198 199 200 227 234 235 "
-        "240 246 248 249 250 259 260 261 265 266 268 272 280 288 297 298 302 304 305 307 308 310 311 313 320 321 322 "
-        "323 424 425 428 429 430 431 432 433 434 435 438 440 442 452 463 466",
+        "29 30 31 41 42 43 44 46 49 50 53 56 57 58 59 62 64 66 68 69 71 82 83 86 88 90 91 92 93 94 101 103 "
+        "129 132 133 155 160 161 163 164 165 166 167 168 169 170 171 172 173 175 176 179 188 189 190 197 "
+        "198 199 200 227 234 235 240 246 248 249 250 259 260 261 265 266 268 272 280 288 297 298 302 304 "
+        "305 307 308 310 311 313 320 321 322 323 424 425 428 429 430 431 432 433 434 435 438 440 442 452 "
+        "463 466",
     ),
     "aarch64": (
         0xC00000B7,
-        "5 6 7 14 15 16 33 34 36 37 38 39 40 41 51 52 53 54 55 58 60 88 89 97 104 105 106 112 116 117 129 130 131 138 "
-        "142 161 162 164 170 171 180 186 187 190 194 195 196 198 199 200 201 202 203 206 211 217 218 219 220 221 224 "
-        "225 240 241 242 261 265 266 268 269 270 271 273 280 281 282 294 424 425 428 429 430 431 432 433 434 435 438 "
-        "440 442 452 463 466",
+        "5 6 7 14 15 16 33 34 36 37 38 39 40 41 51 52 53 54 55 58 60 88 89 97 104 105 106 112 116 117 129 "
+        "130 131 138 142 161 162 164 170 171 180 186 187 190 194 195 196 198 199 200 201 202 203 206 211 "
+        "217 218 219 220 221 224 225 240 241 242 261 265 266 268 269 270 271 273 280 281 282 294 424 425 "
+        "428 429 430 431 432 433 434 435 438 440 442 452 463 466",
     ),
 }
 """Machine to its audit number and the system calls refused: shared memory and message queues, sockets, new
-processes, signals, tracing, changes to files and their attributes, mounts and namespaces, limits and clocks, kernel
-modules and keys, asynchronous rings, and what else reaches out of the process."""
+processes, signals, tracing, changes to files and their attributes, mounts and namespaces, limits and clocks,
+kernel modules and keys, asynchronous rings, and what else reaches out of the process."""
 
 
 class Unavailable(OSError):

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from etude.errors import EtudeError
-from etude.methods.geoeval.answers import parse_answer
 from etude.methods.geoeval.equivalence import Kind, check_answer, option_index, option_text
 from etude.methods.geoeval.problems import Problem
 from etude.runs import content_hash
@@ -105,9 +104,15 @@ def _faults(item: Item) -> Iterable[str]:
             yield f"options: fewer than two different choices ({', '.join(item.options)[:80]})"
         elif option_index(item.gold, item.options) is None and not _some_option_is(item):
             yield f"options: none of them is the answer {item.gold!r}"
-    elif len(item.gold.strip("(). ")) == 1 and parse_answer(item.gold.strip("(). ")).kind == "expression":
-        if item.gold.strip("(). ").isupper():
-            yield f"answer: {item.gold!r} is a letter, and there are no choices"
+        return
+    if not item.options and is_option_letter(item.gold):
+        yield f"answer: {item.gold!r} is a letter, and there are no choices"
+
+
+def is_option_letter(text: str) -> bool:
+    """Whether an answer is a lone capital letter, as `B` or `(B)`."""
+    letter = text.strip("(). ")
+    return len(letter) == 1 and "A" <= letter <= "Z"
 
 
 def _some_option_is(item: Item) -> bool:
@@ -124,7 +129,9 @@ def refuse_changed_parents(problems: Sequence[Problem]) -> None:
     changed = [
         f"{child.problem_id} (from {child.parent_id})"
         for child in problems
-        if child.parent_id in here and child.parent_hash and here[child.parent_id].content != child.parent_hash
+        if child.parent_id in here
+        and child.parent_hash
+        and here[child.parent_id].content != child.parent_hash
     ]
     if changed:
         raise EtudeError(

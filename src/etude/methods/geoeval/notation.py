@@ -41,7 +41,7 @@ _ALIASES = {
     "infinity": "inf", "infty": "inf", "oo": "inf", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac",
 }  # fmt: skip
 NAMES = frozenset(
-    ("sqrt", "cbrt", "root", "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "log", "exp", "abs",
+    ("sqrt", "cbrt", "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan", "log", "exp", "abs",
      "pi", "inf", "frac")
 )  # fmt: skip
 _SUPERSCRIPTS = {sign: str(digit) for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
@@ -49,20 +49,47 @@ _FRACTIONS = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4",
               "⅘": "4/5", "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8"}  # fmt: skip
 _PLAIN = str.maketrans(
     {
-        **{sign: "-" for sign in "−–—‐‑﹣－"},
-        **{sign: "*" for sign in "×·⋅∙∗✕＊"},
-        **{sign: "°" for sign in "º˚⁰"},
+        **dict.fromkeys("−–—‐‑﹣－", "-"),
+        **dict.fromkeys("×·⋅∙∗✕＊", "*"),
+        **dict.fromkeys("º˚⁰", "°"),
         **{sign: f"({text})" for sign, text in _FRACTIONS.items()},
-        "÷": "/", "∕": "/", "⁄": "/", "／": "/", "：": ":", "∶": ":", "，": ",", "（": "(", "）": ")", "＝": "=",
-        "＋": "+", "≤": "<=", "≥": ">=", "⩽": "<=", "⩾": ">=", "π": " pi ", "Π": " pi ", "√": " sqrt ",
-        "∛": " cbrt ", "∞": " inf ", "′": "'", "’": "'", "％": "%", "\u00a0": " ", "\u2009": " ", "\u202f": " ",
-        "\u200b": None, "\ufeff": None,
-    }  # fmt: skip
+        "÷": "/",
+        "∕": "/",
+        "⁄": "/",
+        "／": "/",
+        "：": ":",
+        "∶": ":",
+        "，": ",",
+        "（": "(",
+        "）": ")",
+        "＝": "=",
+        "＋": "+",
+        "≤": "<=",
+        "≥": ">=",
+        "⩽": "<=",
+        "⩾": ">=",
+        "π": " pi ",
+        "Π": " pi ",
+        "√": " sqrt ",
+        "∛": " cbrt ",
+        "∞": " inf ",
+        "′": "'",
+        "’": "'",
+        "％": "%",
+        "\u00a0": " ",
+        "\u2009": " ",
+        "\u202f": " ",
+        "\u200b": None,
+        "\ufeff": None,
+    }
 )
-_WRAPPERS = re.compile(r"\\(?:text|mathrm|textbf|mathbf|textit|mathit|operatorname|mbox|bm|rm|boldsymbol)\s*\{([^{}]*)\}")
+_WRAPPERS = re.compile(
+    r"\\(?:text|mathrm|textbf|mathbf|textit|mathit|operatorname|mbox|bm|rm|boldsymbol)\s*\{([^{}]*)\}"
+)
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?\b|\\circ\b|\^\s*\{?\s*°\s*\}?")
 _SPACING = re.compile(
-    r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|limits|quad|qquad)(?![A-Za-z])\s*\.?|\\[,;:! ]|~|\$|\\[()\[\]]"
+    r"\\(?:left|right|big|Big|bigg|Bigg|displaystyle|limits|quad|qquad)(?![A-Za-z])\s*\.?"
+    r"|\\[,;:! ]|~|\$|\\[()\[\]]"
 )
 _COMMANDS = {
     "cdot": "*", "times": "*", "ast": "*", "div": "/", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=",

@@ -31,9 +31,9 @@ _TASKS: dict[Method, str] = {
 }
 _PICTURE = "The diagram is attached as a picture."
 _EXTRACTION = (
-    "Below are a question and a response to it. Copy the final answer that the response gives, as a number, an "
-    "expression or an option's letter, and nothing else. If it gives none, write NONE.\n\nQuestion: {question}\n\n"
-    "Response: {response}\n\nFinal answer:"
+    "Below are a question and a response to it. Copy the final answer that the response gives, as a "
+    "number, an expression or an option's letter, and nothing else. If it gives none, write "
+    "NONE.\n\nQuestion: {question}\n\nResponse: {response}\n\nFinal answer:"
 )
 
 

@@ -1,5 +1,5 @@
-"""Problems from where people have them: our own files, the official GeoEval JSON, Geometry3K and FormalGeo7k folders,
-and plain tables of questions and answers.
+"""Problems from where people have them: our own files, the official GeoEval JSON, Geometry3K and FormalGeo7k
+folders, and plain tables of questions and answers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from etude.data import read_records
 from etude.data.records import read_rows
 from etude.errors import EtudeError
-from etude.methods.geoeval.items import Item, checked_items, refuse_changed_parents
+from etude.methods.geoeval.items import Item, checked_items, is_option_letter, refuse_changed_parents
 from etude.methods.geoeval.problems import Problem, read_problems
 from etude.runs import read_json
 
@@ -64,7 +64,9 @@ def item_of(problem: Problem) -> Item:
         facts=tuple(dict.fromkeys(fact for fact in facts if fact)),
         image=image,
         options=problem.choices,
-        gold=chr(65 + problem.choice) if problem.choice is not None and problem.choices else problem.problem_answer,
+        gold=chr(65 + problem.choice)
+        if problem.choice is not None and problem.choices
+        else problem.problem_answer,
         kind="choice" if problem.choice is not None and problem.choices else "auto",
         steps=problem.steps or None,
         solution_length=problem.steps or None,
@@ -140,7 +142,7 @@ def _geoeval_items(path: Path, id_: str, record: _GeoEvalRecord, wanted: Sequenc
     described = record.diagram_description or _Description()
     options = tuple(choice for choice in record.choice_list or () if choice is not None)
     gold = record.answer_value or record.choice_id or ""
-    letter = len(gold.strip("(). ")) == 1 and gold.strip("(). ").isalpha()
+    letter = is_option_letter(gold)
     common: dict[str, Any] = {
         "source": record.dataset_id or "",
         "image": None if not record.diagram_name else _picture(path.parent, record.diagram_name),
@@ -157,8 +159,8 @@ def _geoeval_items(path: Path, id_: str, record: _GeoEvalRecord, wanted: Sequenc
     if "backward" in wanted and record.backward_text:
         yield Item(
             id=f"{id_}-backward", subset="backward", question=record.backward_text, parent_id=id_,
-            facts=(*described.structure, *described.backward_semantic), gold=record.backward_answer_value or "",
-            **common,
+            facts=(*described.structure, *described.backward_semantic),
+            gold=record.backward_answer_value or "", **common,
         )  # fmt: skip
 
 
@@ -196,7 +198,8 @@ def _formalgeo7k(path: Path) -> Iterator[Item]:
             problem = Problem.model_validate({**row, "image": None, "theorem_seqs": _sequence(row)})
         except ValueError as error:
             raise EtudeError(
-                f"{file}: {' '.join(str(error).splitlines()[1:3])}"[:400], "Check the file against FormalGeo7k."
+                f"{file}: {' '.join(str(error).splitlines()[1:3])}"[:400],
+                "Check the file against FormalGeo7k.",
             ) from error
         item = item_of(problem.model_copy(update={"folder": path}))
         yield item.model_copy(
@@ -211,7 +214,9 @@ def _sequence(row: Mapping[str, Any]) -> list[str]:
     """FormalGeo7k writes its solutions as a list, or as a graph whose keys are the theorems."""
     given = row.get("theorem_seqs") or row.get("theorem_seqs_dag") or []
     if isinstance(given, dict):
-        names = {key for key in given if key != "START"} | {name for values in given.values() for name in values}
+        names = {key for key in given if key != "START"} | {
+            name for values in given.values() for name in values
+        }
         return sorted(names - {"START"})
     return list(given)
 
@@ -259,7 +264,7 @@ def _table(path: Path) -> Iterator[Item]:
     first = next((row for _, row in read_rows(path)), {})
     record = _LabelledRow if "label" in first and "answer" not in first else _TableRow
     for number, row in enumerate(read_records(path, record), start=1):
-        letter = bool(row.options) and len(row.answer.strip("(). ")) == 1 and row.answer.strip("(). ").isalpha()
+        letter = bool(row.options) and is_option_letter(row.answer)
         yield Item(
             id=row.id or str(number),
             subset=row.subset,
@@ -283,7 +288,9 @@ def _picture(folder: Path, name: str) -> Path:
         EtudeError: The name leads out of the folder.
     """
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise EtudeError(f"{name!r}: this picture lies outside of {folder}", "Name pictures relative to the file.")
+        raise EtudeError(
+            f"{name!r}: this picture lies outside of {folder}", "Name pictures relative to the file."
+        )
     for subfolder in _PICTURE_FOLDERS:
         path = folder / subfolder / name
         if path.is_file():

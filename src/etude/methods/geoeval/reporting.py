@@ -43,7 +43,11 @@ def summary_tables(
     summaries: Sequence[ArmSummary], tests: Sequence[PairedTest] = (), *, groups: bool = False
 ) -> Iterator[Table]:
     """Accuracies of the arms, with the groups and tests if asked for, as terminal tables."""
-    title = "" if not summaries or summaries[0].rule == "symmetric" else "Scored by the released, one-sided comparison"
+    title = (
+        ""
+        if not summaries or summaries[0].rule == "symmetric"
+        else "Scored by the released, one-sided comparison"
+    )
     yield table(*_overall(summaries), title=title)
     if groups:
         for name in GROUPINGS:
@@ -69,15 +73,18 @@ def write_report(items: Sequence[Item], responses: Responses, out: Path, rule: R
     with atomic_path(out / "results.csv") as temporary:
         results.write_csv(temporary)
     columns, rows = _overall(summaries)
+    bars = Figure(_bars(summaries), "Accuracy of each arm with its interval", "Bars: 95 % Wilson intervals.")
     sections = [
-        Section("Accuracy", [TableBlock(columns, rows), Figure(_bars(summaries), "Accuracy of each arm with its interval",
-                 "Bars: 95 % Wilson intervals."), *_remarks(items, results, rule)]),
+        Section("Accuracy", [TableBlock(columns, rows), bars, *_remarks(items, results, rule)]),
         Section("By group", list(_group_tables(summaries))),
-    ]  # fmt: skip
+    ]
     if tests:
-        sections.append(Section("Paired tests", [TableBlock(*_tested(tests), "McNemar's exact test; p after Holm"),
-            Text("Only pairs in which just one of the two is right tell anything. A subset is paired with the "
-                 "problems it was built from.")]))  # fmt: skip
+        note = (
+            "Only pairs in which just one of the two is right tell anything. A subset is paired with the "
+            "problems it was built from."
+        )
+        caption = "McNemar's exact test; p after Holm"
+        sections.append(Section("Paired tests", [TableBlock(*_tested(tests), caption), Text(note)]))
     sections.append(Section("How the answers were read", list(_reading(results))))
     save_page(out / "index.html", "GeoEval", sections, lead=f"{len(items)} problems, {len(summaries)} arms.")
     return summaries
@@ -112,7 +119,15 @@ def _cell(accuracy: Any) -> str:
 def _tested(tests: Sequence[PairedTest]) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
     columns = ("first", "second", "pairs", "only first", "only second", "difference", "p")
     rows = [
-        (t.first, t.second, t.pairs, t.only_first, t.only_second, f"{100 * t.difference:+.1f} points", t.p_adjusted)
+        (
+            t.first,
+            t.second,
+            t.pairs,
+            t.only_first,
+            t.only_second,
+            f"{100 * t.difference:+.1f} points",
+            t.p_adjusted,
+        )
         for t in tests
     ]
     return columns, rows
@@ -129,7 +144,9 @@ def _bars(summaries: Sequence[ArmSummary]) -> Any:
     figure, axes = new_figure(height=0.9 + 0.42 * len(summaries))
     for place, summary in enumerate(reversed(summaries)):
         share, low, high = summary.accuracy.share, summary.accuracy.low, summary.accuracy.high
-        axes.errorbar([share], [place], xerr=[[max(share - low, 0)], [max(high - share, 0)]], fmt="o", color=COLORS[0])
+        axes.errorbar(
+            [share], [place], xerr=[[max(share - low, 0)], [max(high - share, 0)]], fmt="o", color=COLORS[0]
+        )
     names = [label[:60] for label in reversed(_labels(summaries))]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
@@ -141,20 +158,20 @@ def _bars(summaries: Sequence[ArmSummary]) -> Any:
 def _remarks(items: Sequence[Item], results: pl.DataFrame, rule: Rule) -> Iterator[Text]:
     if rule == "released":
         yield Text(
-            "Scored by the published script's comparison, prediction − answer < 0.001 without an absolute value: "
-            "any small enough number counts as right. Do not compare models by it."
+            "Scored by the published script's comparison, prediction − answer < 0.001 without an absolute "
+            "value: any small enough number counts as right. Do not compare models by it."
         )
     else:
         yield Text(
-            "An answer is right within 0.001 or 0.5 % of a gold answer that was written with decimals, within one "
-            "millionth of an exact one, in both directions."
+            "An answer is right within 0.001 or 0.5 % of a gold answer that was written with decimals, "
+            "within one millionth of an exact one, in both directions."
         )
     if chance := chance_level(items):
         yield Text(f"Random choices would be right in {chance:.1%} of the problems that have choices.")
     if "text" in results["input"] and results["diagram"].any():
         yield Text(
-            "With the input “text”, what stands only in a diagram is not shown: on those problems the accuracy "
-            "measures guessing."
+            "With the input “text”, what stands only in a diagram is not shown: on those problems the "
+            "accuracy measures guessing."
         )
 
 

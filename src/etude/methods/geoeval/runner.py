@@ -1,4 +1,6 @@
-"""Asks models about items. Every answer is a finished step of the run: a killed run goes on with the missing ones."""
+"""Asks models about items. Every answer is a finished step of the run: a killed run goes on with the missing
+ones.
+"""
 
 from __future__ import annotations
 
@@ -152,8 +154,8 @@ def _finished(item: Item, arm: Arm, reply: Reply, extractor: StoredChat | None) 
                 )
             graded = said.text.strip()
     return Response(
-        reply.text, reply.stop_reason, reply.prompt_tokens, reply.output_tokens, round(seconds, 4), program, output,
-        graded,
+        reply.text, reply.stop_reason, reply.prompt_tokens, reply.output_tokens, round(seconds, 4),
+        program, output, graded,
     )  # fmt: skip
 
 

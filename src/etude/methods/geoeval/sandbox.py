@@ -1,10 +1,11 @@
-"""Program of thought: a model writes a program, a process that can reach nothing runs it, its output is the answer.
+r"""Program of thought: a model writes a program, a process that can reach nothing runs it, its output is the
+answer.
 
     run_program("import sympy\nprint(sympy.sqrt(50))").output        # '5*sqrt(2)'
 
 The program runs in an interpreter of its own, under `isolation`: it opens no file but Python's libraries (its
-temporary folder holds the program alone and cannot be written), has no network, starts no process, and is ended
-after a time. Its environment holds none of the user's variables.
+temporary folder holds the program alone and cannot be written), has no network, starts no process, and is
+ended after a time. Its environment holds none of the user's variables.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def run_program(program: str, *, seconds: float = SECONDS, megabytes: int = MEGA
             str(megabytes * 2**20), str(int(seconds) + 1),
         ]  # fmt: skip
         environment = {
-            "HOME": folder, "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"
+            "HOME": folder, "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
         }  # fmt: skip
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder,

@@ -1,8 +1,8 @@
 """The released scorer, restated and audited: what do answers that know nothing earn?
 
-The published script calls a prediction right when `prediction - answer < 1e-3`, without an absolute value: any number
-that is small enough is right. The audit gives both scorers four predictions that know nothing (a huge negative number,
-0, 10, and the gold answers in a random order) and counts what each accepts.
+The published script calls a prediction right when `prediction - answer < 1e-3`, without an absolute value:
+any number that is small enough is right. The audit gives both scorers four predictions that know nothing (a
+huge negative number, 0, 10, and the gold answers in a random order) and counts what each accepts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Accuracy of each arm, overall and by what is known about the problems, and paired tests between arms and subsets."""
+"""Accuracy of each arm, overall and by what is known about the problems, and paired tests between arms and
+subsets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -64,7 +66,7 @@ class ArmSummary:
     method: str
     rule: Rule
     accuracy: Accuracy
-    groups: dict[str, dict[str, Accuracy]]
+    groups: Mapping[str, Mapping[str, Accuracy]]
     statuses: dict[str, int]
     tokens: int
 
@@ -137,7 +139,7 @@ def summarize(results: pl.DataFrame, rule: Rule = "symmetric") -> list[ArmSummar
     found = []
     for key, rows in results.group_by("model", "input", "method", maintain_order=True):
         model, given, method = map(str, key)
-        groups = {
+        groups: dict[str, dict[str, Accuracy]] = {
             name: {
                 _shown(name, value): accuracy(part[column].to_list())
                 for (value,), part in rows.sort(name, maintain_order=True).group_by(name, maintain_order=True)
@@ -153,14 +155,23 @@ def summarize(results: pl.DataFrame, rule: Rule = "symmetric") -> list[ArmSummar
         statuses = dict(rows["status"].value_counts().sort("status").iter_rows())
         found.append(
             ArmSummary(
-                model, given, method, rule, accuracy(rows[column].to_list()), groups, statuses, int(rows["tokens"].sum())
+                model,
+                given,
+                method,
+                rule,
+                accuracy(rows[column].to_list()),
+                groups,
+                statuses,
+                int(rows["tokens"].sum()),
             )
         )
     return found
 
 
 def paired_tests(results: pl.DataFrame, rule: Rule = "symmetric") -> list[PairedTest]:
-    """Arms against each other on the items both answered, and built subsets against their parents in each arm."""
+    """Arms against each other on the items both answered, and built subsets against their parents in each
+    arm.
+    """
     column = _COLUMN[rule]
     arms = arms_of(results)
     tests = [

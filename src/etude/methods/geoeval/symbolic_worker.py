@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+import etude
 from etude.methods.geoeval.arithmetic import Node, Number, Symbol
 
 _START = 120.0  # seconds to import sympy on a busy machine
@@ -72,7 +74,11 @@ def _running() -> subprocess.Popen[bytes]:
     if _process is not None and _process.poll() is None:
         return _process
     stop()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    paths = [str(Path(etude.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }  # fmt: skip
     _process = subprocess.Popen(
         [sys.executable, "-m", "etude.methods.geoeval.algebra"],
         stdin=subprocess.PIPE,

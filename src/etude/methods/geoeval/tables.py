@@ -26,12 +26,32 @@ ITEMS, RESULTS = "items.jsonl", "results.parquet"
 Responses: TypeAlias = Mapping[tuple[Arm, str], Response]
 
 _SCHEMA: dict[str, Any] = {
-    "model": pl.String, "input": pl.String, "method": pl.String, "id": pl.String, "subset": pl.String,
-    "source": pl.String, "parent_id": pl.String, "diagram": pl.Boolean, "steps": pl.Int64, "step_band": pl.String,
-    "length": pl.Int64, "complexity": pl.String, "knowledge": pl.Boolean, "choices": pl.Int64, "response": pl.String,
-    "pred": pl.String, "gold": pl.String, "correct": pl.Boolean, "released": pl.Boolean, "checked_by": pl.String,
-    "note": pl.String, "status": pl.String, "read_by": pl.String, "tokens": pl.Int64, "seconds": pl.Float64,
-}  # fmt: skip
+    "model": pl.String,
+    "input": pl.String,
+    "method": pl.String,
+    "id": pl.String,
+    "subset": pl.String,
+    "source": pl.String,
+    "parent_id": pl.String,
+    "diagram": pl.Boolean,
+    "steps": pl.Int64,
+    "step_band": pl.String,
+    "length": pl.Int64,
+    "complexity": pl.String,
+    "knowledge": pl.Boolean,
+    "choices": pl.Int64,
+    "response": pl.String,
+    "pred": pl.String,
+    "gold": pl.String,
+    "correct": pl.Boolean,
+    "released": pl.Boolean,
+    "checked_by": pl.String,
+    "note": pl.String,
+    "status": pl.String,
+    "read_by": pl.String,
+    "tokens": pl.Int64,
+    "seconds": pl.Float64,
+}
 
 
 def read_response(item: Item, arm: Arm, response: Response) -> Extraction:
@@ -117,7 +137,9 @@ def responses_of(folder: Path) -> dict[tuple[Arm, str], Response]:
     for path in sorted((folder / "steps").glob("*.json")):
         record = read_json(path)["record"]
         arm = Arm(**{field.name: record[field.name] for field in fields(Arm)})
-        found[arm, record["item"]] = Response(**{field.name: record[field.name] for field in fields(Response)})
+        found[arm, record["item"]] = Response(
+            **{field.name: record[field.name] for field in fields(Response)}
+        )
     return dict(sorted(found.items(), key=lambda entry: (*_order(entry[0][0]), entry[0][1])))
 
 
@@ -130,8 +152,8 @@ def read_logs(logs: Sequence[Path]) -> tuple[list[Item], dict[tuple[Arm, str], R
     """The items and responses of one or more runs, complete or killed.
 
     Raises:
-        EtudeError: A folder holds no run, two runs put different problems under one id, or an arm answered the
-            same item twice, differently.
+        EtudeError: A folder holds no run, two runs put different problems under one id, or an arm answered
+            the same item twice, differently.
     """
     items: dict[str, Item] = {}
     responses: dict[tuple[Arm, str], Response] = {}

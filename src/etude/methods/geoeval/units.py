@@ -1,4 +1,6 @@
-"""Units behind an answer: `12 cm`, `40 degrees`, `6.2 sq ft`. Lengths, areas and volumes compare across units."""
+"""Units behind an answer: `12 cm`, `40 degrees`, `6.2 sq ft`. Lengths, areas and volumes compare across
+units.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,10 @@ _LENGTHS = {
     "foot": 0.3048, "feet": 0.3048, "yd": 0.9144, "yard": 0.9144, "mi": 1609.344, "mile": 1609.344,
 }  # fmt: skip
 _ANGLES = {"degree": 1.0, "deg": 1.0, "°": 1.0, "radian": 180 / math.pi, "rad": 180 / math.pi}
-_OTHERS = ("unit", "gram", "g", "kg", "kilogram", "liter", "litre", "l", "second", "s", "sec", "minute", "min", "hour",
-           "h", "dollar", "percent", "pound", "lb", "gallon")  # fmt: skip
+_OTHERS = (
+    "unit", "gram", "g", "kg", "kilogram", "liter", "litre", "l", "second", "s", "sec", "minute", "min", "hour",
+    "h", "dollar", "percent", "pound", "lb", "gallon",
+)  # fmt: skip
 _SQUARE, _CUBIC = ("sq", "square", "squared"), ("cu", "cubic", "cubed")
 
 
@@ -40,12 +44,8 @@ def split_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], Unit | None]:
 
     A single letter counts as a unit behind white space or a lone number (`5 m`, `5m`, but not `2pi*r`).
     """
-    end, power, base = len(tokens), 1, ""
-    if end > 2 and tokens[-2].text == "^" and tokens[-1].text in ("2", "3") and tokens[-3].kind == "word":
-        end, power = end - 2, int(tokens[-1].text)
-    elif end > 4 and [t.text for t in tokens[-4:-2]] == ["^", "{"] and tokens[-1].text == "}":
-        if tokens[-2].text in ("2", "3") and tokens[-5].kind == "word":
-            end, power = end - 4, int(tokens[-2].text)
+    end, power = _without_power(tokens)
+    base = ""
     while end > 1 and (tokens[end - 1].kind == "word" or tokens[end - 1].text == "."):
         word = tokens[end - 1].text.lower()
         power = max(power, 2 * (word in _SQUARE), 3 * (word in _CUBIC))
@@ -64,6 +64,16 @@ def split_unit(tokens: Sequence[Token]) -> tuple[Sequence[Token], Unit | None]:
     if base in _ANGLES:
         return tokens[:end], Unit("angle", 1, _ANGLES[base])
     return tokens[:end], Unit("none" if base == "unit" else base, power)
+
+
+def _without_power(tokens: Sequence[Token]) -> tuple[int, int]:
+    """Where `^2`, `^{2}`, `^3` or `^{3}` behind a word begins, and the power; the end and 1 without one."""
+    texts, end = [token.text for token in tokens[-4:]], len(tokens)
+    for form in (["^", "2"], ["^", "3"], ["^", "{", "2", "}"], ["^", "{", "3", "}"]):
+        size = len(form)
+        if end > size + 1 and texts[-size:] == form and tokens[-size - 1].kind == "word":
+            return end - size, int(form[-1] if size == 2 else form[2])
+    return end, 1
 
 
 def _singular(word: str) -> str:
