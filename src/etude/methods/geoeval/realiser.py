@@ -149,7 +149,7 @@ class Realiser:
             status,
             value,
             None if value is None else exact_form(value),
-            *self._read_off(homes[0]),
+            *self._read_off(homes[self._clearest(homes)]),
             certificate=certificate,
             candidates=candidates,
         )
@@ -164,6 +164,15 @@ class Realiser:
         reason = f"no picture keeps all facts; the nearest breaks {' and '.join(facts) or 'one'}"
         certificate = Certificate(False, nearest.residual, starts=nearest.tried, reason=reason, facts=facts)
         return Solution("no picture", certificate=certificate)
+
+    def _clearest(self, homes: Array) -> int:
+        """The picture whose nearest two points are farthest apart, for its size."""
+        count = 2 * len(self.constraints.measures.points)
+        points = homes[:, :count].reshape(len(homes), -1, 2)
+        apart = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+        apart += np.where(np.eye(points.shape[1], dtype=bool), np.inf, 0.0)
+        finite = np.where(np.isinf(apart), 0.0, apart)
+        return int(np.argmax(apart.min((1, 2), initial=np.inf) / (finite.max((1, 2), initial=0.0) + 1e-12)))
 
     def _read_off(
         self, z: Array

@@ -1,0 +1,409 @@
+"""The picture of a solution as SVG and PNG: lines, circles, labels kept off the lines, what is given marked.
+
+Deterministic: the same solution gives the same bytes. A picture is drawn only if it realizes all facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import pairwise
+
+import numpy as np
+
+from etude.errors import EtudeError
+from etude.methods.geoeval.cdl import Call, Node, Number, Points, print_cdl, walk
+from etude.methods.geoeval.marks import Mark, marks_of
+from etude.methods.geoeval.problems import Problem
+from etude.methods.geoeval.quantities import Array
+from etude.methods.geoeval.realiser import Solution
+
+WIDTH = 480
+PADDING = 46
+FONT = 15
+LABEL = 17
+TOLERANCE = 1e-3
+_INK, _GIVEN, _ASKED = "#1b1b1b", "#0b5394", "#c2410c"
+_DIRECTIONS = 24
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One drawn thing, in picture coordinates (y grows downwards).
+
+    Args:
+        kind: `line`, `circle`, `arc`, `dot` or `text`.
+        points: Corners (n, 2): of a line, a polyline of an arc, the place of a dot or of a text's middle.
+        text: Of a text.
+        color: Of the stroke or the letters.
+        size: Radius of a circle or dot, height of letters, width of a stroke.
+    """
+
+    kind: str
+    points: Array
+    text: str = ""
+    color: str = _INK
+    size: float = 1.6
+
+
+@dataclass
+class Drawing:
+    """A picture: its size and its things in drawing order."""
+
+    width: float
+    height: float
+    shapes: list[Shape] = field(default_factory=list)
+
+    def svg(self) -> str:
+        """The picture as a self-contained SVG document; every text is escaped."""
+        lines = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:.0f}" height="{self.height:.0f}" '
+            f'viewBox="0 0 {self.width:.0f} {self.height:.0f}" font-family="DejaVu Sans, Arial, sans-serif">',
+            '<rect width="100%" height="100%" fill="white"/>',
+        ]
+        for shape in self.shapes:
+            x, y = shape.points[0]
+            if shape.kind == "line":
+                path = " ".join(f"{a:.1f},{b:.1f}" for a, b in shape.points)
+                lines.append(
+                    f'<polyline points="{path}" fill="none" stroke="{shape.color}" '
+                    f'stroke-width="{shape.size:.1f}" stroke-linejoin="round"/>'
+                )
+            elif shape.kind == "circle":
+                lines.append(
+                    f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{shape.size:.1f}" fill="none" '
+                    f'stroke="{shape.color}" stroke-width="1.6"/>'
+                )
+            elif shape.kind == "dot":
+                lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{shape.size:.1f}" fill="{shape.color}"/>')
+            else:
+                lines.append(
+                    f'<text x="{x:.1f}" y="{y:.1f}" font-size="{shape.size:.0f}" fill="{shape.color}" '
+                    f'text-anchor="middle" dominant-baseline="central">{escape(shape.text)}</text>'
+                )
+        return "\n".join([*lines, "</svg>\n"])
+
+    def png(self, scale: float = 2.0) -> bytes:
+        """The picture as PNG."""
+        from io import BytesIO
+
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Circle
+
+        figure = Figure(figsize=(self.width / 100, self.height / 100), dpi=100 * scale, facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_xlim(0, self.width)
+        axes.set_ylim(self.height, 0)
+        axes.axis("off")
+        for shape in self.shapes:
+            points = 0.72 * shape.size
+            if shape.kind == "line":
+                axes.plot(*shape.points.T, color=shape.color, linewidth=points, solid_joinstyle="round")
+            elif shape.kind in ("circle", "dot"):
+                filled = shape.kind == "dot"
+                style = {"fill": filled, "color": shape.color, "linewidth": 0 if filled else 1.15}
+                axes.add_patch(Circle(shape.points[0], shape.size, **style))
+            else:
+                axes.text(
+                    *shape.points[0],
+                    shape.text.replace("$", r"\$"),
+                    color=shape.color,
+                    fontsize=points,
+                    ha="center",
+                    va="center_baseline",
+                )
+        out = BytesIO()
+        figure.savefig(out, format="png", metadata={"Software": None})
+        return out.getvalue()
+
+
+def render_drawing(problem: Problem, solution: Solution) -> Drawing:
+    """Draw a solved problem.
+
+    Args:
+        problem: Whose facts are marked: given lengths, angles, right angles, equal sides.
+        solution: A certified solution of it.
+
+    Raises:
+        EtudeError: The solution has no coordinates, or does not realize the facts within 1e-3.
+    """
+    if not solution.coordinates or solution.certificate.residual > TOLERANCE:
+        raise EtudeError(
+            f"problem {problem.problem_id}: no picture ({solution.status}: {solution.certificate.reason})",
+            "Only a problem whose facts can be realized can be drawn.",
+        )
+    segments = list(_segments(problem))
+    coordinates, circles = upright(problem, solution, segments)
+    names = list(coordinates)
+    places = _fit(np.array([coordinates[n] for n in names]), circles)
+    at = dict(zip(names, places.points, strict=True))
+    drawing = Drawing(places.width, places.height)
+    drawing.shapes += [Shape("line", np.array([at[first], at[second]])) for first, second in segments]
+    rings = [(places.map(np.array([center]))[0], radius * places.scale) for center, radius in circles]
+    drawing.shapes += [Shape("circle", center[None], size=radius) for center, radius in rings]
+    drawn = sorted(_named_points(problem) & set(names))
+    centers = {c.arguments[0].letters for c in problem.facts if c.name == "IsCentreOfCircle"}  # type: ignore[union-attr]
+    for name in drawn:
+        if name in centers or not any(name in segment for segment in segments):
+            drawing.shapes.append(Shape("dot", at[name][None], size=2.6))
+    marks = marks_of(problem, solution)
+    strokes = [stroke for mark in marks for stroke in _strokes(mark, at)]
+    drawing.shapes += strokes
+    lines = [(at[a], at[b]) for a, b in segments]
+    lines += [(start, end) for stroke in strokes for start, end in pairwise(stroke.points)]
+    obstacles = _obstacles(lines, rings, [at[n] for n in drawn])
+    labels = _Labels(drawing, obstacles)
+    for name in drawn:
+        labels.write(name, at[name], 13.0, LABEL, _INK)
+    middle = np.mean(list(at.values()), axis=0)
+    for mark in marks:
+        _caption(mark, at, middle, labels)
+    return drawing
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    points: Array
+    width: float
+    height: float
+    scale: float
+    origin: Array
+
+    def map(self, points: Array) -> Array:
+        """Problem units to picture coordinates."""
+        flipped = points * np.array([1.0, -1.0])
+        return (flipped - self.origin) * self.scale + PADDING
+
+
+def _fit(points: Array, circles: Sequence[tuple[Array, float]]) -> _Fitted:
+    """Scale into the picture, y downwards."""
+    corners = [points] + [
+        center + radius * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]]) for center, radius in circles
+    ]
+    flipped = np.concatenate(corners) * np.array([1.0, -1.0])
+    low, high = flipped.min(0), flipped.max(0)
+    extent = np.maximum(high - low, 1e-9)
+    scale = (WIDTH - 2 * PADDING) / max(extent)
+    width, height = extent * scale + 2 * PADDING
+    fitted = _Fitted(points, float(max(width, 160)), float(max(height, 120)), float(scale), low)
+    return _Fitted(fitted.map(points), fitted.width, fitted.height, fitted.scale, low)
+
+
+def upright(
+    problem: Problem, solution: Solution, segments: Sequence[tuple[str, str]]
+) -> tuple[dict[str, tuple[float, float]], list[tuple[Array, float]]]:
+    """Coordinates and circles as one would draw them: every figure on its longest side, figures side by side.
+
+    Args:
+        problem: The problem.
+        solution: Its solution.
+        segments: The drawn lines.
+    """
+    centers = {
+        c.arguments[1].letters: c.arguments[0].letters  # type: ignore[union-attr]
+        for c in problem.facts
+        if c.name == "IsCentreOfCircle"
+    }
+    rings = {name: centers.get(name, name) for name in solution.radii}
+    links = [*segments]
+    for fact in problem.construction:
+        if fact.name == "Cocircular":
+            circle, around = (a.letters for a in fact.arguments if isinstance(a, Points))
+            links += [(rings.get(circle, circle), point) for point in around]
+    placed: dict[str, tuple[float, float]] = {}
+    right = 0.0
+    for figure in _figures(list(solution.coordinates), links):
+        points = np.array([solution.coordinates[name] for name in figure])
+        own = [(p, q) for p, q in segments if p in figure]
+        if own:
+            points = points @ _leveling(dict(zip(figure, points, strict=True)), own)
+        reach = np.array([abs(solution.radii[c]) for c, p in rings.items() if p in figure] or [0.0]).max()
+        low, high = points.min(0) - reach, points.max(0) + reach
+        points = points - low + np.array([right, 0.0])
+        right += float(high[0] - low[0]) + 0.25 * float((high - low).max())
+        placed |= {name: (float(x), float(y)) for name, (x, y) in zip(figure, points, strict=True)}
+    circles = [(np.array(placed[p]), abs(solution.radii[c])) for c, p in rings.items() if p in placed]
+    return placed, circles
+
+
+def _leveling(at: dict[str, Array], segments: Sequence[tuple[str, str]]) -> Array:
+    """The rotation, (2, 2), that lays the longest line level, with most of the figure above it."""
+    start, end = max(segments, key=lambda pair: float(np.linalg.norm(at[pair[0]] - at[pair[1]])))
+    along = _unit(at[end] - at[start])
+    if along[0] * (np.mean(list(at.values()), axis=0) - at[start])[1] < along[1] * (np.mean(list(at.values()), axis=0) - at[start])[0]:
+        along = -along
+    return np.array([[along[0], -along[1]], [along[1], along[0]]])
+
+
+def _figures(names: list[str], links: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Connected figures, in the order of their first points."""
+    figure = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while figure[name] != name:
+            name = figure[name]
+        return name
+
+    for first, second in links:
+        if first in figure and second in figure:
+            figure[root(second)] = root(first)
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(root(name), []).append(name)
+    return list(found.values())
+
+
+def _segments(problem: Problem) -> Iterator[tuple[str, str]]:
+    """Drawn lines, each once: sides of regions and neighbors on a line."""
+    seen: set[frozenset[str]] = set()
+    for fact in problem.construction:
+        groups = [a.letters for a in fact.arguments if isinstance(a, Points)]
+        pairs: list[tuple[str, str]] = []
+        if fact.name == "Shape":
+            pairs = [(group[0], group[1]) for group in groups if len(group) == 2]
+        elif fact.name == "Collinear":
+            pairs = list(pairwise(groups[0]))
+        for first, second in pairs:
+            if frozenset((first, second)) not in seen and first != second:
+                seen.add(frozenset((first, second)))
+                yield first, second
+
+
+def _named_points(problem: Problem) -> set[str]:
+    """Points that the picture shows: on lines and circles, and stated centers."""
+    names: set[str] = set()
+    for fact in problem.construction:
+        for i, group in enumerate(fact.arguments):
+            if isinstance(group, Points):
+                circle = (fact.name == "Cocircular" and i == 0) or (fact.name == "Shape" and len(group.letters) == 3)
+                names |= set(group.letters[1:] if circle else group.letters)
+    for fact in problem.facts:
+        if fact.name == "IsCentreOfCircle":
+            names |= set(fact.arguments[0].letters)  # type: ignore[union-attr]
+    return names
+
+
+def _obstacles(lines: Sequence[tuple[Array, Array]], rings: Sequence[tuple[Array, float]], dots: Sequence[Array]) -> Array:
+    """Points along everything drawn, (n, 2), dense enough to keep labels off."""
+    pieces = [np.array(dots).reshape(-1, 2)]
+    for start, end in lines:
+        steps = max(2, int(np.linalg.norm(end - start) / 4))
+        pieces.append(start + np.linspace(0, 1, steps)[:, None] * (end - start))
+    for center, radius in rings:
+        turn = np.linspace(0, 2 * np.pi, max(24, int(radius * 1.5)))
+        pieces.append(center + radius * np.column_stack([np.cos(turn), np.sin(turn)]))
+    return np.concatenate(pieces)
+
+
+def _box(middle: Array, text: str, size: float) -> Array:
+    """(left, top, right, bottom) of a text."""
+    half = np.array([0.31 * size * len(text) + 1.0, 0.52 * size])
+    return np.concatenate([middle - half, middle + half])
+
+
+class _Labels:
+    """Places texts one after the other, off everything that is already there."""
+
+    def __init__(self, drawing: Drawing, obstacles: Array) -> None:
+        self.drawing = drawing
+        self.obstacles = obstacles
+        self.placed: list[Array] = []
+
+    def write(
+        self, text: str, around: Array, distance: float, size: float, color: str, way: Array | None = None
+    ) -> None:
+        """Put a text at the least crowded place around a point.
+
+        Args:
+            text: The text.
+            around: The point, (2,).
+            distance: How far off, at least.
+            size: Height of the letters.
+            color: Of the letters.
+            way: The direction that is preferred among equally free ones, (2,).
+        """
+        best: tuple[float, float] | None = None
+        spot = around
+        near = self.obstacles[np.abs(self.obstacles - around).max(1) < 90 + distance]
+        for reach in (distance, distance * 1.3, distance * 1.7, distance * 2.2):
+            for turn in np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False):
+                heading = np.array([np.cos(turn), np.sin(turn)])
+                middle = around + reach * (1 + 0.3 * (len(text) - 1) * abs(heading[0])) * heading
+                room = min(float(np.abs(near - middle).max(1).min(initial=30.0)), 30.0)
+                taste = 0.7 * reach - 0.25 * room - (0.0 if way is None else 8.0 * float(heading @ way))
+                crowd = self._crowding(_box(middle, text, size), near)
+                if best is None or (crowd, taste) < best:
+                    best, spot = (crowd, taste), middle
+        self.placed.append(_box(spot, text, size))
+        self.drawing.shapes.append(Shape("text", spot[None], text, color=color, size=size))
+
+    def _crowding(self, box: Array, near: Array) -> float:
+        """How much is in a box's way: 0 is free."""
+        left, top, right, bottom = box
+        inside = (near[:, 0] > left) & (near[:, 0] < right) & (near[:, 1] > top) & (near[:, 1] < bottom)
+        crowd = float(inside.sum())
+        for other in self.placed:
+            wide = min(right, other[2]) - max(left, other[0])
+            high = min(bottom, other[3]) - max(top, other[1])
+            if wide > 0 and high > 0:
+                crowd += 6.0 + wide * high / 10
+        outside = max(0.0, 2 - left, 2 - top, right - self.drawing.width + 2, bottom - self.drawing.height + 2)
+        return crowd + 20 * outside
+
+
+def _strokes(mark: Mark, at: dict[str, Array]) -> Iterator[Shape]:
+    """The lines of a mark: ticks, the square of a right angle, the arc of an angle."""
+    color = _ASKED if mark.asked else _GIVEN
+    if mark.kind == "ticks":
+        start, end = at[mark.points[0]], at[mark.points[1]]
+        along = _unit(end - start)
+        across = np.array([-along[1], along[0]])
+        for i in range(mark.count):
+            middle = (start + end) / 2 + along * 5 * (i - (mark.count - 1) / 2)
+            yield Shape("line", np.array([middle - 6 * across, middle + 6 * across]), color=_GIVEN)
+    elif mark.kind in ("right", "angle"):
+        a, b, c = (at[p] for p in mark.points)
+        u, v = _unit(a - b), _unit(c - b)
+        shorter = float(min(np.linalg.norm(a - b), np.linalg.norm(c - b)))
+        if mark.kind == "right":
+            size = min(11.0, 0.35 * shorter)
+            yield Shape("line", b + size * np.array([u, u + v, v]), color=_GIVEN, size=1.2)
+        else:
+            begin, sweep = _swept(u, v)
+            turns = begin + np.linspace(0, 1, 24) * sweep
+            size = min(24.0, 0.4 * shorter)
+            yield Shape("line", b + size * np.column_stack([np.cos(turns), np.sin(turns)]), color=color, size=1.2)
+
+
+def _caption(mark: Mark, at: dict[str, Array], middle: Array, labels: _Labels) -> None:
+    """The text of a mark: a length beside its line, outwards; an angle inside its arc."""
+    if not mark.text:
+        return
+    color = _ASKED if mark.asked else _GIVEN
+    if mark.kind == "length":
+        start, end = at[mark.points[0]], at[mark.points[1]]
+        along = _unit(end - start)
+        outward = np.array([along[1], -along[0]])
+        if outward @ ((start + end) / 2 - middle) < 0:
+            outward = -outward
+        labels.write(mark.text, (start + end) / 2, 12.0, FONT, color, outward)
+        return
+    a, b, c = (at[p] for p in mark.points)
+    begin, sweep = _swept(_unit(a - b), _unit(c - b))
+    way = np.array([np.cos(begin + sweep / 2), np.sin(begin + sweep / 2)])
+    shorter = float(min(np.linalg.norm(a - b), np.linalg.norm(c - b)))
+    distance = shorter + 15.0 if mark.kind == "arc" else min(24.0, 0.4 * shorter) + 13.0
+    labels.write(mark.text, b + distance * way, 2.5, FONT, color, way)
+
+
+def _swept(u: Array, v: Array) -> tuple[float, float]:
+    """Where the turn from v to u begins and how far it sweeps; y grows downwards, so it falls."""
+    begin, end = np.arctan2(v[1], v[0]), np.arctan2(u[1], u[0])
+    return float(begin), -float((begin - end) % (2 * np.pi))
+
+
+def _unit(vector: Array) -> Array:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
