@@ -128,7 +128,10 @@ def test_values_agree_with_sympy(text):
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.text(max_size=60) | st.text(alphabet="0123456789.,+-*/^(){}[]<>=:%°√π\\ abcdefsqrtpinx$|±~ortoand", max_size=60))
+@given(
+    st.text(max_size=60)
+    | st.text(alphabet="0123456789.,+-*/^(){}[]<>=:%°√π\\ abcdefsqrtpinx$|±~ortoand", max_size=60)
+)
 def test_any_text_is_compared_without_an_error(text):
     found = check_answer(text, "7", time_limit=0.5) if "\\" not in text else parse_answer(text)
     assert found is not None
@@ -234,8 +237,10 @@ OPTIONS = ["(A)5(√3 + 1)", "(B)6(√3 + √2)", "(C)7(√3 – 1)", "(D)8(√3
 
 @pytest.mark.parametrize(
     ("pred", "index"),
-    [("A", 0), ("(b)", 1), ("C.", 2), ("A) 5(√3 + 1)", 0), (r"5(\sqrt{3}+1)", 0), ("13.66", 0), ("14", None), ("13.660254", 0),
-     ("None of these", 4), ("F", None), ("", None)],
+    [
+        ("A", 0), ("(b)", 1), ("C.", 2), ("A) 5(√3 + 1)", 0), (r"5(\sqrt{3}+1)", 0), ("13.66", 0),
+        ("14", None), ("13.660254", 0), ("None of these", 4), ("F", None), ("", None),
+    ],
 )  # fmt: skip
 def test_choices_are_named_by_letter_or_value(pred, index):
     assert option_index(pred, OPTIONS) == index

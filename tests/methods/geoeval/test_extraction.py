@@ -84,7 +84,9 @@ def test_any_response_is_read_without_an_error(response, stop, with_options):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(-10_000, 10_000), st.sampled_from(["The answer is {}.", "\\boxed{{{}}}", "x = {}", "#### {}"]))
+@given(
+    st.integers(-10_000, 10_000), st.sampled_from(["The answer is {}.", "\\boxed{{{}}}", "x = {}", "#### {}"])
+)
 def test_a_number_comes_back_as_it_was_put(number, form):
     found = extract_answer("Some reasoning with 17 steps.\n" + form.format(number))
     assert check_answer(found.answer, str(number)).correct

@@ -48,7 +48,8 @@ ESCAPES = {
     "become another program": "import os; os.execv({python!r}, [{python!r}])",
     "kill its parent": "import os; os.kill(os.getppid(), 9)",
     "trace its parent": (
-        "import ctypes, os; c = ctypes.CDLL(None, use_errno=True); assert c.ptrace(16, os.getppid(), 0, 0) == 0"
+        "import ctypes, os; c = ctypes.CDLL(None, use_errno=True); assert c.ptrace(16, os.getppid(), 0, 0) "
+        "== 0"
     ),
     "raise its limits": (
         "import ctypes; c = ctypes.CDLL(None); b = (ctypes.c_ulong * 2)(2**60, 2**60);"
@@ -128,11 +129,13 @@ def test_without_isolation_nothing_is_run(monkeypatch, tmp_path):
     from etude.methods.geoeval import sandbox
 
     broken = tmp_path / "isolation.py"
-    broken.write_text(textwrap.dedent("""
+    broken.write_text(
+        textwrap.dedent("""
         import sys
         print("the kernel has no Landlock", file=sys.stderr)
         sys.exit(77)
-    """))
+    """)
+    )
     monkeypatch.setattr(sandbox, "__file__", str(tmp_path / "sandbox.py"))
     with pytest.raises(EtudeError, match="no Landlock"):
         run_program("print(1)", seconds=60)

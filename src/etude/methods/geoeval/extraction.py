@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 from etude.methods.geoeval.answers import parse_answer
@@ -114,9 +115,12 @@ def _announced(text: str) -> Iterator[tuple[str, str]]:
         if matches := pattern.findall(text):
             yield "announced", matches[-1].strip()
     matches = list(_ANNOUNCED.finditer(text))
-    ends = [match.start() for match in matches[1:]] + [len(text)]
-    for match, end in reversed(list(zip(matches, ends, strict=True))):
-        said = text[match.end() : end].lstrip(" *_:$\n").partition("\n")[0]  # it may stand on the next line
+    for match, following in reversed(list(zip_longest(matches, matches[1:]))):
+        said = (
+            text[match.end() : following.start() if following else len(text)]
+            .lstrip(" *_:$\n")
+            .partition("\n")[0]
+        )  # it may stand on the next line
         yield "announced", said
 
 

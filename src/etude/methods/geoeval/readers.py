@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from etude.data import read_records
 from etude.data.records import read_rows
 from etude.errors import EtudeError
+from etude.methods.geoeval.cdl import mend_cdl, parse_cdl
 from etude.methods.geoeval.items import Item, checked_items, is_option_letter, refuse_changed_parents
 from etude.methods.geoeval.problems import Problem, read_problems
+from etude.methods.geoeval.verbalizer import verbalize
 from etude.runs import read_json
 
 Format: TypeAlias = Literal["auto", "etude", "geoeval", "geometry3k", "formalgeo7k", "table"]
@@ -49,10 +51,10 @@ def read_items(path: Path, *, format: Format = "auto", subsets: Sequence[str] = 
 
 
 def item_of(problem: Problem) -> Item:
-    """A problem of ours as an item, its facts in words."""
-    from etude.methods.geoeval.verbalizer import verbalize
-
-    facts = [verbalize(fact) for fact in (*problem.construction, *problem.facts)]
+    """A problem of ours as an item, its facts in words; a fact that cannot be read is shown as it is
+    written.
+    """
+    facts = map(_in_words, (*problem.construction_cdl, *problem.text_cdl, *problem.image_cdl))
     image = None
     if problem.image:
         image = (problem.folder or Path()) / problem.image
@@ -73,6 +75,13 @@ def item_of(problem: Problem) -> Item:
         parent_id=problem.parent_id,
         problem=problem,
     )
+
+
+def _in_words(fact: str) -> str:
+    try:
+        return verbalize(parse_cdl(mend_cdl(fact)))
+    except EtudeError:
+        return fact
 
 
 def _look(path: Path) -> Format:

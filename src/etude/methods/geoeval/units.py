@@ -18,8 +18,8 @@ _LENGTHS = {
 }  # fmt: skip
 _ANGLES = {"degree": 1.0, "deg": 1.0, "°": 1.0, "radian": 180 / math.pi, "rad": 180 / math.pi}
 _OTHERS = (
-    "unit", "gram", "g", "kg", "kilogram", "liter", "litre", "l", "second", "s", "sec", "minute", "min", "hour",
-    "h", "dollar", "percent", "pound", "lb", "gallon",
+    "unit", "gram", "g", "kg", "kilogram", "liter", "litre", "l", "second", "s", "sec", "minute", "min",
+    "hour", "h", "dollar", "percent", "pound", "lb", "gallon",
 )  # fmt: skip
 _SQUARE, _CUBIC = ("sq", "square", "squared"), ("cu", "cubic", "cubed")
 
