@@ -1,8 +1,8 @@
 """Backward problems: one given number is hidden, the answer is given, the hidden number is asked for.
 
-An item is kept only if the realizer certifies that the hidden number is forced by the other facts and comes out as
-it was. A number that does not influence the answer (the apex angle of an isosceles triangle whose asked side is the
-given one) makes an ill-posed problem: it is rejected, and counted.
+An item is kept only if the realizer certifies that the hidden number is forced by the other facts and comes
+out as it was. A number that does not influence the answer (the apex angle of an isosceles triangle whose
+asked side is the given one) makes an ill-posed problem: it is rejected, and counted.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def candidates(problem: Problem) -> list[Candidate]:
     ]
 
 
-def make_backward(problem: Problem, seed: int = 0, *, rejections: Rejections | None = None) -> BackwardProblem | None:
+def make_backward(
+    problem: Problem, seed: int = 0, *, rejections: Rejections | None = None
+) -> BackwardProblem | None:
     """One certified backward version of a problem, or None if none of its numbers can be asked back.
 
     Args:
@@ -166,8 +168,9 @@ def _inverted(problem: Problem, forward: Solution, candidate: Candidate) -> Back
     def swapped(facts: tuple[Call, ...]) -> tuple[str, ...]:
         return tuple(print_cdl(candidate.masked if fact == candidate.fact else fact) for fact in facts)
 
+    name = content_hash([print_cdl(candidate.masked), candidate.number.text])[:6]
     item = BackwardProblem(
-        problem_id=f"{problem.problem_id}-b{content_hash([print_cdl(candidate.fact), candidate.number.text])[:6]}",
+        problem_id=f"{problem.problem_id}-b{name}",
         source=problem.source,
         subset="backward",
         construction_cdl=tuple(map(print_cdl, problem.construction)),
@@ -193,7 +196,9 @@ def _hidden(node: Node, unknown: Variable) -> Iterator[tuple[Number, Node]]:
     if isinstance(node, Number):
         if node.text != "pi":
             yield node, unknown
-    elif isinstance(node, Call) and any(isinstance(part, Number | Operation | Call | Negative) for part in walk(node)):
+    elif isinstance(node, Call) and any(
+        isinstance(part, Number | Operation | Call | Negative) for part in walk(node)
+    ):
         for i, argument in enumerate(node.arguments):
             for number, masked in _hidden(argument, unknown):
                 yield number, Call(node.name, (*node.arguments[:i], masked, *node.arguments[i + 1 :]))

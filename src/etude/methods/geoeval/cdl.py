@@ -5,8 +5,8 @@
     print_cdl(fact)                     # 'Equal(LengthOfLine(AB),3*x+11)'
 
 Capital letters in a group of points are points; a letter inside an expression is an unknown. Angles and arcs
-run counter-clockwise: `MeasureOfAngle(ABC)` turns from the ray BC to the ray BA, `MeasureOfArc(OAB)` from A to B
-about O. Expressions are arithmetic only; nothing here is ever evaluated as Python.
+run counter-clockwise: `MeasureOfAngle(ABC)` turns from the ray BC to the ray BA, `MeasureOfArc(OAB)` from A
+to B about O. Expressions are arithmetic only; nothing here is ever evaluated as Python.
 """
 
 from __future__ import annotations

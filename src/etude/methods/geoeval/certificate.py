@@ -1,8 +1,9 @@
 """Is the answer forced? A local proof at a solution, by linear algebra.
 
-Directions in which a picture can move without breaking an equation form the null space of the equations' Jacobian
-(moving and turning the whole picture are always among them). The goal must not change along any of them. A goal
-that passes is determined near this picture; agreement of independent starts makes it determined among all found.
+Directions in which a picture can move without breaking an equation form the null space of the equations'
+Jacobian (moving and turning the whole picture are always among them). The goal must not change along any of
+them. A goal that passes is determined near this picture; agreement of independent starts makes it
+determined among all found.
 """
 
 from __future__ import annotations

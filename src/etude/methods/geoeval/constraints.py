@@ -1,4 +1,4 @@
-"""A problem's facts as one system: equations that must vanish, inequalities that must hold, a goal to read off.
+"""A problem's facts as one system: equations that must vanish, inequalities that must hold, a goal.
 
 Equations come from what is stated; inequalities from how the picture is drawn: closed regions run
 counter-clockwise, points of a line stand in their order, points of a circle go round it once. An equation's
@@ -17,8 +17,6 @@ import numpy as np
 from etude.errors import EtudeError
 from etude.methods.geoeval.cdl import (
     Call,
-    Negative,
-    Node,
     Number,
     Operation,
     Points,
@@ -71,12 +69,15 @@ class Constraints:
         problem: With parseable facts and a goal `Value(expression)`.
 
     Raises:
-        EtudeError: A fact cannot be parsed or has no meaning, or the goal asks for a point that is nowhere drawn.
+        EtudeError: A fact cannot be parsed or has no meaning, or the goal asks for a point that is nowhere
+            drawn.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        everything = (*problem.construction, *problem.facts)
+        everything = sorted(
+            {*problem.construction, *problem.facts}, key=print_cdl
+        )  # their order must not matter
         self.centers = {
             f.arguments[1].letters: f.arguments[0].letters  # type: ignore[union-attr]
             for f in everything
@@ -130,8 +131,14 @@ class Constraints:
         return r, np.concatenate([np.matmul(self._matrix, slopes), jacobian], axis=1)
 
     def slack(self, z: Array) -> tuple[Array, Array]:
-        """Distance of each picture's nearest inequality from its bound (negative: violated), (pictures,) twice:
-        over the strict inequalities, and over all."""
+        """Distance of each picture's nearest inequality from its bound, negative where it is violated.
+
+        Args:
+            z: Pictures, (pictures, unknowns).
+
+        Returns:
+            (pictures,) over the strict inequalities, and over all.
+        """
         values, _ = self.measures.evaluate(z, np.zeros((len(z), 1)))
         slack = values @ self._bounded.T + self._bounded_constants - self._bounds
         return slack[:, self._strict].min(1, initial=np.inf), slack.min(1, initial=np.inf)
@@ -200,7 +207,8 @@ class Constraints:
                 missing = [p for p in letters if p not in self.measures.points]
                 if missing:
                     raise EtudeError(
-                        f"problem {self.problem.problem_id}: {print_cdl(fact)}: point {missing[0]} is drawn nowhere",
+                        f"problem {self.problem.problem_id}: {print_cdl(fact)}: "
+                        f"point {missing[0]} is drawn nowhere",
                         "Name every point in a Shape, Collinear or Cocircular of construction_cdl.",
                     )
 
@@ -269,17 +277,17 @@ class Constraints:
             return
         corners = "".join(side[0] for side in sides)
         if len(sides) == 2 and sides[0][1] == sides[1][0] and sides[0][0] != sides[1][1]:
-            (before, at), (_, after) = sides
+            before, at, _, after = tuple("".join(sides))
             self._require(m.sine(at + after, at + before), fact, 0.005, 0.1, usual=True)
         elif len(sides) == 3 == len(set(corners)):
-            a, b, c = corners
+            a, b, c = tuple(corners)
             self._require(m.sine(a + b, a + c), fact, 0.005, 0.1)
         elif len(sides) > 3 and len(set(corners)) == len(corners):
             self._require(self.expressions.area(corners).times(1 / self.unit**2), fact, 1e-4, 0.05)
 
 
 def typical_length(facts: Iterable[Call]) -> float:
-    """The median of the numbers that are stated beside lengths (areas by their square root); 1 without any."""
+    """The median of the numbers beside lengths (beside areas, of their square roots); 1 without any."""
     found: list[float] = []
     for fact in facts:
         if fact.name != "Equal":

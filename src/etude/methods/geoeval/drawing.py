@@ -13,14 +13,13 @@ from itertools import pairwise
 import numpy as np
 
 from etude.errors import EtudeError
-from etude.methods.geoeval.cdl import Call, Node, Number, Points, print_cdl, walk
+from etude.methods.geoeval.cdl import Points
 from etude.methods.geoeval.marks import Mark, marks_of
+from etude.methods.geoeval.page_layout import drawn_lines, fit, unit_vector, upright
 from etude.methods.geoeval.problems import Problem
 from etude.methods.geoeval.quantities import Array
 from etude.methods.geoeval.realiser import Solution
 
-WIDTH = 480
-PADDING = 46
 FONT = 15
 LABEL = 17
 TOLERANCE = 1e-3
@@ -99,6 +98,7 @@ class Drawing:
         axes.set_ylim(self.height, 0)
         axes.axis("off")
         for shape in self.shapes:
+            x, y = shape.points[0]
             points = 0.72 * shape.size
             if shape.kind == "line":
                 axes.plot(*shape.points.T, color=shape.color, linewidth=points, solid_joinstyle="round")
@@ -108,7 +108,8 @@ class Drawing:
                 axes.add_patch(Circle(shape.points[0], shape.size, **style))
             else:
                 axes.text(
-                    *shape.points[0],
+                    float(x),
+                    float(y),
                     shape.text.replace("$", r"\$"),
                     color=shape.color,
                     fontsize=points,
@@ -135,10 +136,10 @@ def render_drawing(problem: Problem, solution: Solution) -> Drawing:
             f"problem {problem.problem_id}: no picture ({solution.status}: {solution.certificate.reason})",
             "Only a problem whose facts can be realized can be drawn.",
         )
-    segments = list(_segments(problem))
+    segments = list(drawn_lines(problem))
     coordinates, circles = upright(problem, solution, segments)
     names = list(coordinates)
-    places = _fit(np.array([coordinates[n] for n in names]), circles)
+    places = fit(np.array([coordinates[n] for n in names]), circles)
     at = dict(zip(names, places.points, strict=True))
     drawing = Drawing(places.width, places.height)
     drawing.shapes += [Shape("line", np.array([at[first], at[second]])) for first, second in segments]
@@ -164,121 +165,15 @@ def render_drawing(problem: Problem, solution: Solution) -> Drawing:
     return drawing
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    points: Array
-    width: float
-    height: float
-    scale: float
-    origin: Array
-
-    def map(self, points: Array) -> Array:
-        """Problem units to picture coordinates."""
-        flipped = points * np.array([1.0, -1.0])
-        return (flipped - self.origin) * self.scale + PADDING
-
-
-def _fit(points: Array, circles: Sequence[tuple[Array, float]]) -> _Fitted:
-    """Scale into the picture, y downwards."""
-    corners = [points] + [
-        center + radius * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]]) for center, radius in circles
-    ]
-    flipped = np.concatenate(corners) * np.array([1.0, -1.0])
-    low, high = flipped.min(0), flipped.max(0)
-    extent = np.maximum(high - low, 1e-9)
-    scale = (WIDTH - 2 * PADDING) / max(extent)
-    width, height = extent * scale + 2 * PADDING
-    fitted = _Fitted(points, float(max(width, 160)), float(max(height, 120)), float(scale), low)
-    return _Fitted(fitted.map(points), fitted.width, fitted.height, fitted.scale, low)
-
-
-def upright(
-    problem: Problem, solution: Solution, segments: Sequence[tuple[str, str]]
-) -> tuple[dict[str, tuple[float, float]], list[tuple[Array, float]]]:
-    """Coordinates and circles as one would draw them: every figure on its longest side, figures side by side.
-
-    Args:
-        problem: The problem.
-        solution: Its solution.
-        segments: The drawn lines.
-    """
-    centers = {
-        c.arguments[1].letters: c.arguments[0].letters  # type: ignore[union-attr]
-        for c in problem.facts
-        if c.name == "IsCentreOfCircle"
-    }
-    rings = {name: centers.get(name, name) for name in solution.radii}
-    links = [*segments]
-    for fact in problem.construction:
-        if fact.name == "Cocircular":
-            circle, around = (a.letters for a in fact.arguments if isinstance(a, Points))
-            links += [(rings.get(circle, circle), point) for point in around]
-    placed: dict[str, tuple[float, float]] = {}
-    right = 0.0
-    for figure in _figures(list(solution.coordinates), links):
-        points = np.array([solution.coordinates[name] for name in figure])
-        own = [(p, q) for p, q in segments if p in figure]
-        if own:
-            points = points @ _leveling(dict(zip(figure, points, strict=True)), own)
-        reach = np.array([abs(solution.radii[c]) for c, p in rings.items() if p in figure] or [0.0]).max()
-        low, high = points.min(0) - reach, points.max(0) + reach
-        points = points - low + np.array([right, 0.0])
-        right += float(high[0] - low[0]) + 0.25 * float((high - low).max())
-        placed |= {name: (float(x), float(y)) for name, (x, y) in zip(figure, points, strict=True)}
-    circles = [(np.array(placed[p]), abs(solution.radii[c])) for c, p in rings.items() if p in placed]
-    return placed, circles
-
-
-def _leveling(at: dict[str, Array], segments: Sequence[tuple[str, str]]) -> Array:
-    """The rotation, (2, 2), that lays the longest line level, with most of the figure above it."""
-    start, end = max(segments, key=lambda pair: float(np.linalg.norm(at[pair[0]] - at[pair[1]])))
-    along = _unit(at[end] - at[start])
-    if along[0] * (np.mean(list(at.values()), axis=0) - at[start])[1] < along[1] * (np.mean(list(at.values()), axis=0) - at[start])[0]:
-        along = -along
-    return np.array([[along[0], -along[1]], [along[1], along[0]]])
-
-
-def _figures(names: list[str], links: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Connected figures, in the order of their first points."""
-    figure = {name: name for name in names}
-
-    def root(name: str) -> str:
-        while figure[name] != name:
-            name = figure[name]
-        return name
-
-    for first, second in links:
-        if first in figure and second in figure:
-            figure[root(second)] = root(first)
-    found: dict[str, list[str]] = {}
-    for name in names:
-        found.setdefault(root(name), []).append(name)
-    return list(found.values())
-
-
-def _segments(problem: Problem) -> Iterator[tuple[str, str]]:
-    """Drawn lines, each once: sides of regions and neighbors on a line."""
-    seen: set[frozenset[str]] = set()
-    for fact in problem.construction:
-        groups = [a.letters for a in fact.arguments if isinstance(a, Points)]
-        pairs: list[tuple[str, str]] = []
-        if fact.name == "Shape":
-            pairs = [(group[0], group[1]) for group in groups if len(group) == 2]
-        elif fact.name == "Collinear":
-            pairs = list(pairwise(groups[0]))
-        for first, second in pairs:
-            if frozenset((first, second)) not in seen and first != second:
-                seen.add(frozenset((first, second)))
-                yield first, second
-
-
 def _named_points(problem: Problem) -> set[str]:
     """Points that the picture shows: on lines and circles, and stated centers."""
     names: set[str] = set()
     for fact in problem.construction:
         for i, group in enumerate(fact.arguments):
             if isinstance(group, Points):
-                circle = (fact.name == "Cocircular" and i == 0) or (fact.name == "Shape" and len(group.letters) == 3)
+                circle = (fact.name == "Cocircular" and i == 0) or (
+                    fact.name == "Shape" and len(group.letters) == 3
+                )
                 names |= set(group.letters[1:] if circle else group.letters)
     for fact in problem.facts:
         if fact.name == "IsCentreOfCircle":
@@ -286,7 +181,9 @@ def _named_points(problem: Problem) -> set[str]:
     return names
 
 
-def _obstacles(lines: Sequence[tuple[Array, Array]], rings: Sequence[tuple[Array, float]], dots: Sequence[Array]) -> Array:
+def _obstacles(
+    lines: Sequence[tuple[Array, Array]], rings: Sequence[tuple[Array, float]], dots: Sequence[Array]
+) -> Array:
     """Points along everything drawn, (n, 2), dense enough to keep labels off."""
     pieces = [np.array(dots).reshape(-1, 2)]
     for start, end in lines:
@@ -328,7 +225,7 @@ class _Labels:
         best: tuple[float, float] | None = None
         spot = around
         near = self.obstacles[np.abs(self.obstacles - around).max(1) < 90 + distance]
-        for reach in (distance, distance * 1.3, distance * 1.7, distance * 2.2):
+        for reach in distance + np.array([0.0, 5.0, 11.0, 18.0, 28.0]):
             for turn in np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False):
                 heading = np.array([np.cos(turn), np.sin(turn)])
                 middle = around + reach * (1 + 0.3 * (len(text) - 1) * abs(heading[0])) * heading
@@ -350,8 +247,10 @@ class _Labels:
             high = min(bottom, other[3]) - max(top, other[1])
             if wide > 0 and high > 0:
                 crowd += 6.0 + wide * high / 10
-        outside = max(0.0, 2 - left, 2 - top, right - self.drawing.width + 2, bottom - self.drawing.height + 2)
-        return crowd + 20 * outside
+        outside = max(
+            0.0, 2 - left, 2 - top, right - self.drawing.width + 2, bottom - self.drawing.height + 2
+        )
+        return crowd + 20 * float(outside)
 
 
 def _strokes(mark: Mark, at: dict[str, Array]) -> Iterator[Shape]:
@@ -359,14 +258,14 @@ def _strokes(mark: Mark, at: dict[str, Array]) -> Iterator[Shape]:
     color = _ASKED if mark.asked else _GIVEN
     if mark.kind == "ticks":
         start, end = at[mark.points[0]], at[mark.points[1]]
-        along = _unit(end - start)
+        along = unit_vector(end - start)
         across = np.array([-along[1], along[0]])
         for i in range(mark.count):
             middle = (start + end) / 2 + along * 5 * (i - (mark.count - 1) / 2)
             yield Shape("line", np.array([middle - 6 * across, middle + 6 * across]), color=_GIVEN)
     elif mark.kind in ("right", "angle"):
         a, b, c = (at[p] for p in mark.points)
-        u, v = _unit(a - b), _unit(c - b)
+        u, v = unit_vector(a - b), unit_vector(c - b)
         shorter = float(min(np.linalg.norm(a - b), np.linalg.norm(c - b)))
         if mark.kind == "right":
             size = min(11.0, 0.35 * shorter)
@@ -375,7 +274,9 @@ def _strokes(mark: Mark, at: dict[str, Array]) -> Iterator[Shape]:
             begin, sweep = _swept(u, v)
             turns = begin + np.linspace(0, 1, 24) * sweep
             size = min(24.0, 0.4 * shorter)
-            yield Shape("line", b + size * np.column_stack([np.cos(turns), np.sin(turns)]), color=color, size=1.2)
+            yield Shape(
+                "line", b + size * np.column_stack([np.cos(turns), np.sin(turns)]), color=color, size=1.2
+            )
 
 
 def _caption(mark: Mark, at: dict[str, Array], middle: Array, labels: _Labels) -> None:
@@ -385,14 +286,14 @@ def _caption(mark: Mark, at: dict[str, Array], middle: Array, labels: _Labels) -
     color = _ASKED if mark.asked else _GIVEN
     if mark.kind == "length":
         start, end = at[mark.points[0]], at[mark.points[1]]
-        along = _unit(end - start)
+        along = unit_vector(end - start)
         outward = np.array([along[1], -along[0]])
         if outward @ ((start + end) / 2 - middle) < 0:
             outward = -outward
         labels.write(mark.text, (start + end) / 2, 12.0, FONT, color, outward)
         return
     a, b, c = (at[p] for p in mark.points)
-    begin, sweep = _swept(_unit(a - b), _unit(c - b))
+    begin, sweep = _swept(unit_vector(a - b), unit_vector(c - b))
     way = np.array([np.cos(begin + sweep / 2), np.sin(begin + sweep / 2)])
     shorter = float(min(np.linalg.norm(a - b), np.linalg.norm(c - b)))
     distance = shorter + 15.0 if mark.kind == "arc" else min(24.0, 0.4 * shorter) + 13.0
@@ -403,7 +304,3 @@ def _swept(u: Array, v: Array) -> tuple[float, float]:
     """Where the turn from v to u begins and how far it sweeps; y grows downwards, so it falls."""
     begin, end = np.arctan2(v[1], v[0]), np.arctan2(u[1], u[0])
     return float(begin), -float((begin - end) % (2 * np.pi))
-
-
-def _unit(vector: Array) -> Array:
-    return vector / max(float(np.linalg.norm(vector)), 1e-9)

@@ -67,12 +67,12 @@ def _multiple(value: float, tolerance: float) -> str | None:
 
 
 def _sum(value: float, tolerance: float) -> str | None:
-    """p + q·√n and p + q·π with small p and q, all tried at once; the shortest that fits."""
+    """P + q·√n and p + q·π with small p and q, all tried at once; the shortest that fits."""
     rest = (value - _PARTS) * _COMMON
     misfit = np.abs(rest - np.round(rest))
     best: tuple[int, str] | None = None
     for i in np.flatnonzero(misfit <= tolerance * _COMMON):
-        first, (part, name) = Fraction(int(round(rest[i])), _COMMON), _NAMES[i]
+        first, (part, name) = Fraction(round(rest[i]), _COMMON), _NAMES[i]
         weight = abs(part.numerator) + part.denominator + abs(first.numerator) + first.denominator
         if first and weight < 400 and (best is None or weight < best[0]):
             best = weight, f"{first}{'-' if part < 0 else '+'}{_times(abs(part), name)}"

@@ -1,9 +1,10 @@
-"""Expressions of the fact language as forms over measures: lengths, angles, arcs, areas, and arithmetic on them."""
+"""Expressions as forms over measures: lengths, angles, arcs, areas, and arithmetic on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,25 +77,25 @@ class Expressions:
         """Signed area of a polygon, positive if its corners run counter-clockwise."""
         first, rest = polygon[0], polygon[1:]
         total = Form()
-        for second, third in zip(rest, rest[1:], strict=False):
+        for second, third in pairwise(rest):
             total = total + self.measures.cross(first + second, first + third)
         return total.times(0.5)
 
     def perimeter(self, polygon: str) -> Form:
         """Sum of the sides."""
         total = Form()
-        for start, end in zip(polygon, polygon[1:] + polygon[0], strict=True):
+        for start, end in pairwise(polygon + polygon[0]):
             total = total + self.measures.length(start, end)
         return total
 
     def angle(self, corner: str) -> Form:
         """The turn from the ray BC to the ray BA of `ABC`."""
-        a, b, c = corner
+        a, b, c = tuple(corner)
         return self.measures.turn(b + c, b + a)
 
     def arc(self, arc: str) -> Form:
         """The central angle of an arc `OAB`."""
-        circle, start, end = arc
+        circle, start, end = tuple(arc)
         center = self.center(circle)
         return self.measures.turn(center + start, center + end)
 
@@ -147,8 +148,13 @@ class Expressions:
             if operation == "sqrt" and value < 0:
                 raise EtudeError(f"{print_cdl(node)}: root of a negative number", "Mend the expression.")
             radians = np.radians(value)
-            plain = {"sqrt": np.sqrt(abs(value)), "sin": np.sin(radians), "cos": np.cos(radians)}
-            return Measured(Form({}, float(plain.get(operation, np.tan(radians)))))
+            plain = {
+                "sqrt": abs(value) ** 0.5,
+                "sin": np.sin(radians),
+                "cos": np.cos(radians),
+                "tan": np.tan(radians),
+            }
+            return Measured(Form({}, float(plain[operation])))
         power = inner[0].power / 2 if operation == "sqrt" else 0.0
         return Measured(self.measures.derived(operation, inner[0].form), power)
 

@@ -1,7 +1,7 @@
 """A baseline that reasons forwards: theorems compute one unknown from known values until the goal is known.
 
-It solves no equations: from `AB = 2x+3` it gets AB when x is known, never x when AB is. So it answers many forward
-problems and cannot follow a backward one that asks for a number inside a formula.
+It solves no equations: from `AB = 2x+3` it gets AB when x is known, never x when AB is. So it answers many
+forward problems and cannot follow a backward one that asks for a number inside a formula.
 """
 
 from __future__ import annotations
@@ -50,7 +50,12 @@ class _Known:
     def learn(self, key: Key, value: float, theorem: str) -> bool:
         """Keep a new value; impossible ones (no length, an angle beyond 180) are not believed."""
         limit = {"angle": 180.0, "arc": 360.0}.get(str(key[0]), 1e12)
-        if key in self.values or not isfinite(value) or value > limit or (key[0] != "variable" and value <= 0):
+        if (
+            key in self.values
+            or not isfinite(value)
+            or value > limit
+            or (key[0] != "variable" and value <= 0)
+        ):
             return False
         self.values[key] = value
         self.steps.append(f"{_shown(key)} = {value:.6g} ({theorem})")
@@ -228,7 +233,9 @@ def _formula(node: Call, known: _Known) -> float | None:
     sides = [values.get(t.length(own[i - 1], own[i])) for i in range(len(own))] if len(own) > 1 else []
     if node.name.endswith("OfCircle"):
         scale = {"PerimeterOfCircle": 2 * pi, "AreaOfCircle": pi}.get(node.name)
-        return None if radius is None or scale is None else scale * radius ** (2 if "Area" in node.name else 1)
+        return (
+            None if radius is None or scale is None else scale * radius ** (2 if "Area" in node.name else 1)
+        )
     if node.name in ("LengthOfArc", "AreaOfSector", "PerimeterOfSector"):
         turn = values.get(t.arc(*own))
         if radius is None or turn is None:

@@ -48,7 +48,7 @@ def planar_layout(construction: Sequence[Call], points: Sequence[str], centers: 
 
 
 def starts(layout: Array, others: int, count: int, rng: np.random.Generator) -> Array:
-    """Starting vectors z, (count, unknowns): even rows disturb the layout, every fourth row is drawn at random.
+    """Starting vectors z, (count, unknowns): disturbed layouts, and every fourth row drawn at random.
 
     Args:
         layout: (points, 2).

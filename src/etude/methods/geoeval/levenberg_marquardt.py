@@ -1,7 +1,7 @@
 """Levenberg-Marquardt least squares on many starts at once.
 
-Every start has its own damping and is retired alone: when it is solved, when it no longer gets better, or at the
-last iteration. The normal equations of all starts are solved by one batched call.
+Every start has its own damping and is retired alone: when it is solved, when it no longer gets better, or
+at the last iteration. The normal equations of all starts are solved by one batched call.
 """
 
 from __future__ import annotations
@@ -69,4 +69,5 @@ def least_squares(
 
 
 def _largest(r: Array) -> Array:
-    return np.abs(r).max(1, initial=0.0)
+    largest: Array = np.abs(r).max(1, initial=0.0)
+    return largest

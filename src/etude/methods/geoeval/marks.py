@@ -1,4 +1,4 @@
-"""What a picture says besides its lines: given lengths and angles, right angles, ticks on equal sides, the question."""
+"""What a picture says besides its lines: given measures, right angles, ticks on equal sides, the question."""
 
 from __future__ import annotations
 
@@ -57,7 +57,11 @@ def _marks(problem: Problem) -> Iterator[Mark]:
                 yield Mark("right", corner)
         elif fact.name == "Equal":
             left, right = fact.arguments
-            if isinstance(left, Call) and isinstance(right, Call) and left.name == right.name == "LengthOfLine":
+            if (
+                isinstance(left, Call)
+                and isinstance(right, Call)
+                and left.name == right.name == "LengthOfLine"
+            ):
                 ticks += 1
                 for side in (left, right):
                     yield Mark("ticks", side.arguments[0].letters, count=(ticks - 1) % 3 + 1)  # type: ignore[union-attr]
@@ -77,7 +81,7 @@ def _measured(node: Node, text: str, centers: dict[str, str], *, asked: bool = F
     elif node.name == "MeasureOfAngle":
         yield Mark("angle", groups[0], f"{_degrees(text)}", asked=asked)
     elif node.name == "MeasureOfArc":
-        circle, start, end = groups[0]
+        circle, start, end = tuple(groups[0])
         yield Mark("arc", end + centers.get(circle, circle) + start, f"{_degrees(text)}", asked=asked)
 
 
@@ -90,11 +94,15 @@ def _degrees(text: str) -> str:
 def _written(node: Node) -> str:
     """A value as it is written in a picture; empty for what is no number or unknown."""
     text = print_cdl(node)
-    if any(letter.isupper() for letter in text.replace("X", "")) and isinstance(node, Call) and node.name != "sqrt":
+    if (
+        any(letter.isupper() for letter in text.replace("X", ""))
+        and isinstance(node, Call)
+        and node.name != "sqrt"
+    ):
         return ""
     if "(" in text and "sqrt" not in text and "Of" in text:
         return ""
-    for root in range(text.count("sqrt(")):
+    for _root in range(text.count("sqrt(")):
         start = text.index("sqrt(")
         end = text.index(")", start)
         text = f"{text[:start]}√{text[start + 5 : end]}{text[end + 1 :]}"
@@ -102,7 +110,7 @@ def _written(node: Node) -> str:
 
 
 def _right_angle(first: str, second: str) -> str:
-    """`ABC` of the right angle between AB and CB, however the lines are written; empty if they share no point."""
+    """`ABC` of the right angle between AB and CB, in any spelling; empty if they share no point."""
     shared = set(first) & set(second)
     if len(shared) != 1:
         return ""

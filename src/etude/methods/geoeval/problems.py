@@ -18,6 +18,9 @@ from etude.methods.geoeval.cdl import Call, mend_cdl, parse_cdl
 from etude.runs import content_hash
 
 
+SAMPLES = Path(__file__).parent / "samples" / "problems.jsonl"
+
+
 class Problem(BaseModel):
     """A problem with its facts.
 
@@ -145,11 +148,14 @@ def read_problems(path: Path | str) -> list[Problem]:
     """Read a file of problems in our format.
 
     Args:
-        path: `.jsonl` (or any table `etude.data` reads) with the fields of `Problem`.
+        path: `.jsonl` (or any table `etude.data` reads) with the fields of `Problem`; `samples` for the twelve
+            that come with the library.
 
     Raises:
         EtudeError: The file cannot be read, has bad rows, or two problems have the same id.
     """
+    if str(path) == "samples" and not Path(path).exists():
+        path = SAMPLES
     folder = Path(path).parent
     problems = [p.changed(folder=folder) for p in read_records(path, Problem)]
     if not problems:

@@ -1,15 +1,16 @@
 """Measures of a picture and their derivatives, for many pictures at once.
 
-A picture is a vector z: two numbers a point (in units of a typical length), one a circle's radius, one an unknown.
-Every measure follows from the length and the direction of the edges between points, so one pass over the edges
-gives all values and all derivatives; what is not linear in them (products, sines of unknowns …) is derived after.
+A picture is a vector z: two numbers a point (in units of a typical length), one a circle's radius, one an
+unknown. Every measure follows from the length and the direction of the edges between points, so one pass
+over the edges gives all values and all derivatives; what is not linear in them (products, sines of unknowns
+…) is derived after.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -152,7 +153,7 @@ class Measures:
             self._steps.append((operation, columns[key], rows))
 
     def _thaw(self, frozen: object) -> tuple[Array, float]:
-        terms, constant = frozen  # type: ignore[misc]
+        terms, constant = cast("tuple[tuple[tuple[Key, float], ...], float]", frozen)
         return self.row(Form(dict(terms), constant))
 
     def row(self, form: Form) -> tuple[Array, float]:

@@ -1,4 +1,4 @@
-"""The realizer: from facts to a picture, from the picture to the answer, and a certificate that it is the only one.
+"""The realizer: from facts to a picture, from it to the answer, and a certificate that it is the only one.
 
     solution = Realiser(problem).solve()
     solution.exact, solution.certificate.holds      # '5*sqrt(2)', True
@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from etude.methods.geoeval.certificate import NULL_TOLERANCE, Certificate, free_change
 from etude.methods.geoeval.cdl import print_cdl
+from etude.methods.geoeval.certificate import NULL_TOLERANCE, Certificate, free_change
 from etude.methods.geoeval.constraints import Constraints
 from etude.methods.geoeval.exact_forms import exact_form
 from etude.methods.geoeval.layout import planar_layout, starts
@@ -35,8 +35,9 @@ class Solution:
     """What was found.
 
     Args:
-        status: `solved`, or why there is no answer: `no picture` realizes the facts; the goal is `free`; there
-            are `several answers`; the picture lies on the `boundary` of an inequality; only `one start` came home.
+        status: `solved`, or why there is no answer: `no picture` realizes the facts; the goal is `free`;
+            there are `several answers`; the picture lies on the `boundary` of an inequality; only `one
+            start` came home.
         value: The answer as a number; None without a certificate.
         exact: The exact number it stands for, if there is a short one.
         coordinates: Point to (x, y).
@@ -76,7 +77,8 @@ class Realiser:
         """Search from ever more starts; stop when two or more agree and certify."""
         c = self.constraints
         rng = np.random.default_rng(self.seed)
-        layout = planar_layout(self.problem.construction, list(c.measures.points), c.centers)
+        construction = sorted(self.problem.construction, key=print_cdl)
+        layout = planar_layout(construction, list(c.measures.points), c.centers)
         homes = np.empty((0, c.measures.size))
         nearest = _Nearest()
         for count, usual in ROUNDS:
@@ -155,7 +157,7 @@ class Realiser:
         )
 
     def _no_picture(self, nearest: _Nearest) -> Solution:
-        """Facts that contradict each other, or a search that failed: the nearest compromise and what it breaks."""
+        """Facts that contradict each other, or a search that failed: what the nearest compromise breaks."""
         facts: tuple[str, ...] = ()
         if nearest.z is not None:
             r, _ = self.constraints.residuals(nearest.z[None], np.zeros((1, 1)))

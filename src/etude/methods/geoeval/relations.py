@@ -52,7 +52,7 @@ def relation_equations(name: str, groups: list[str], e: Expressions) -> Iterator
             for point in own:
                 yield _equal_lengths(point + groups[1][0], point + groups[1][1], e)
         case "IsBisectorOfAngle":
-            a, b, c = groups[1]
+            a, b, c = tuple(groups[1])
             yield _bisects(own[1] if own[0] == b else own[0], a + b + c, e)
         case "IsMedianOfTriangle":
             yield from _midpoint(own[1], groups[1][1:], e)
@@ -65,7 +65,7 @@ def relation_equations(name: str, groups: list[str], e: Expressions) -> Iterator
             if name.endswith("Quadrilateral") and own[0] not in top:
                 yield Vanishing(m.sine(top, top[0] + own[0]), "number")
         case "IsMidsegmentOfTriangle":
-            a, b, c = groups[1]
+            a, b, c = tuple(groups[1])
             yield from _midpoint(own[0], a + b, e)
             yield from _midpoint(own[1], a + c, e)
         case "IsMidsegmentOfQuadrilateral":
@@ -87,9 +87,9 @@ def relation_equations(name: str, groups: list[str], e: Expressions) -> Iterator
             for before, at, after in _corners(groups[1]):
                 yield Vanishing(m.cosine(own + at, before + after), "number")
         case "IsTangentOfCircle":
-            center = e.center(groups[1])
-            yield Vanishing(m.length(center, own[1]) - e.radius(groups[1]), "length")
-            yield Vanishing(m.cosine(center + own[1], own), "number")
+            middle = e.center(groups[1])
+            yield Vanishing(m.length(middle, own[1]) - e.radius(groups[1]), "length")
+            yield Vanishing(m.cosine(middle + own[1], own), "number")
         case "IsDiameterOfCircle":
             yield from _midpoint(e.center(groups[1]), own, e)
             yield Vanishing(m.length(*own) - e.radius(groups[1]).times(2.0), "length")
@@ -111,7 +111,7 @@ def _equal_lengths(first: str, second: str, e: Expressions) -> Vanishing:
 
 def _bisects(point: str, angle: str, e: Expressions) -> Vanishing:
     """The ray from the vertex to the point turns as far from one side as the other from it."""
-    a, b, c = angle
+    a, b, c = tuple(angle)
     m = e.measures
     return Vanishing(m.turn(b + c, b + point) - m.turn(b + point, b + a), "angle")
 
@@ -139,7 +139,8 @@ def _sides(first: str, second: str) -> Callable[[str, Expressions], Iterator[Van
     """Two sides, given by corner numbers, are equally long."""
 
     def equal(p: str, e: Expressions) -> Iterator[Vanishing]:
-        yield _equal_lengths(*("".join(p[int(i)] for i in side) for side in (first, second)), e)
+        one, other = ("".join(p[int(i)] for i in side) for side in (first, second))
+        yield _equal_lengths(one, other, e)
 
     return equal
 

@@ -47,7 +47,9 @@ def new_letters(problem: Problem, rng: np.random.Generator) -> dict[str, str]:
     unknowns = {name for fact in (*problem.facts, problem.goal) for name in variables_of(fact)}
     free = [letter for letter in string.ascii_uppercase if letter not in unknowns]
     if len(free) < len(old):
-        raise EtudeError(f"problem {problem.problem_id}: {len(old)} points", "At most 26 letters can be given.")
+        raise EtudeError(
+            f"problem {problem.problem_id}: {len(old)} points", "At most 26 letters can be given."
+        )
     return dict(zip(old, rng.permutation(free)[: len(old)].tolist(), strict=True))
 
 

@@ -1,13 +1,12 @@
 """The theorems of the forward chainer, laid out for one problem.
 
-Most school theorems say that a few measures add up: points of a line, angles at a point, angles of a triangle,
-parallels, figures, circles. They become linear relations. The others (Pythagoras, sines and cosines, proportions)
-become lists of triangles and proportions.
+Most school theorems say that a few measures add up: points of a line, angles at a point, angles of a
+triangle, parallels, figures, circles. They become linear relations. The others (Pythagoras, sines and
+cosines, proportions) become lists of triangles and proportions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 from typing import TypeAlias
@@ -57,14 +56,20 @@ class Theorems:
                 self.lines += [edge for edge in _letters(fact) if len(edge) == 2 and not self.on_line(edge)]
         self.points = "".join(dict.fromkeys("".join(self.lines)))
         self.joined = {frozenset(pair) for line in self.lines for pair in combinations(line, 2)}
-        self.centers = {_letters(f)[1]: _letters(f)[0] for f in self.problem.facts if f.name == "IsCentreOfCircle"}
+        self.centers = {
+            _letters(f)[1]: _letters(f)[0] for f in self.problem.facts if f.name == "IsCentreOfCircle"
+        }
         self._lines()
         self._regions()
         for triple in combinations(self.points, 3):
-            if all(frozenset(pair) in self.joined for pair in combinations(triple, 2)) and not self.on_line(triple):
+            if all(frozenset(pair) in self.joined for pair in combinations(triple, 2)) and not self.on_line(
+                triple
+            ):
                 self.triangles.append("".join(triple))
         for a, b, c in map(tuple, self.triangles):
-            self._sum([self.angle(b, a, c), self.angle(a, b, c), self.angle(a, c, b)], 180, "angles of a triangle")
+            self._sum(
+                [self.angle(b, a, c), self.angle(a, b, c), self.angle(a, c, b)], 180, "angles of a triangle"
+            )
         for fact in self.problem.construction:
             if fact.name == "Cocircular":
                 self._circle(*_letters(fact))
@@ -131,7 +136,9 @@ class Theorems:
                     corners.setdefault(at, {})[self._ray(at, after[1])] = self._ray(at, before[0])
             if closed and len(edges) > 3:
                 ring = "".join(edge[0] for edge in edges)
-                inner = [self.angle(ring[i - 1], ring[i], ring[(i + 1) % len(ring)]) for i in range(len(ring))]
+                inner = [
+                    self.angle(ring[i - 1], ring[i], ring[(i + 1) % len(ring)]) for i in range(len(ring))
+                ]
                 self._sum(inner, 180.0 * (len(ring) - 2), "angles of a polygon")
         for at, turns in corners.items():
             for start, middle in turns.items():
@@ -140,7 +147,8 @@ class Theorems:
                     parts = [self.angle(start, at, middle), self.angle(middle, at, end)]
                     self._difference(self.angle(start, at, end), parts, "angle addition")
             start = next(iter(turns))
-            around, ray = [], start
+            around: list[Key] = []
+            ray = start
             while ray in turns and len(around) <= len(turns):
                 around.append(self.angle(ray, at, turns[ray]))
                 ray = turns[ray]
@@ -167,7 +175,9 @@ class Theorems:
                         inscribed = self.angle(start, at, end)
                         self.relations.append(
                             Relation(
-                                ((2.0, inscribed), (-1.0, self.arc(circle, start, end))), 0.0, "inscribed angle"
+                                ((2.0, inscribed), (-1.0, self.arc(circle, start, end))),
+                                0.0,
+                                "inscribed angle",
                             )
                         )
         for first, second in combinations(around, 2):
@@ -194,7 +204,7 @@ class Theorems:
         elif name == "IsMedianOfTriangle":
             self._halves(own[1], second[1:])
         elif name == "IsBisectorOfAngle":
-            a, b, c = second
+            a, b, c = tuple(second)
             point = own.replace(b, "")
             self._same(self.angle(a, b, point), self.angle(point, b, c), "angle bisector")
         elif name == "IsIncenterOfTriangle":
@@ -207,9 +217,11 @@ class Theorems:
                     self._sum([self.angle(own[0], own[1], foot)], 90, "altitude")
         elif name == "IsPerpendicularBisectorOfLine":
             for point in own:
-                self._same(self.length(point, second[0]), self.length(point, second[1]), "perpendicular bisector")
+                self._same(
+                    self.length(point, second[0]), self.length(point, second[1]), "perpendicular bisector"
+                )
         elif name.startswith("IsMidsegmentOfTriangle"):
-            a, b, c = second
+            a, b, c = tuple(second)
             self._halves(own[0], a + b)
             self._halves(own[1], a + c)
             self.relations.append(
@@ -217,7 +229,7 @@ class Theorems:
             )
             self._parallel(own, b + c)
         elif name == "IsMidsegmentOfQuadrilateral":
-            a, b, c, d = second
+            a, b, c, d = tuple(second)
             terms = ((2.0, self.length(*own)), (-1.0, self.length(a, d)), (-1.0, self.length(b, c)))
             self.relations.append(Relation(terms, 0.0, "midsegment"))
         elif name == "IsTangentOfCircle":
@@ -245,7 +257,7 @@ class Theorems:
 
     def _parallel(self, first: str, second: str) -> None:
         """Interior angles on one side of a transversal make 180; cut lines are proportional."""
-        (a, b), (c, d) = first, second
+        a, b, c, d = tuple(first + second)
         one = next((line for line in self.lines if {a, b} <= set(line)), first)
         other = next((line for line in self.lines if {c, d} <= set(line)), second)
         if one.index(a) > one.index(b):
@@ -287,11 +299,11 @@ class Theorems:
             for one, other in zip(*sides, strict=True):
                 self._same(one, other, "matching sides")
         else:
-            self._proportional(*sides, "similar figures")
+            self._proportional(sides[0], sides[1], "similar figures")
 
     def _figure(self, name: str, corners: str) -> None:
         if len(corners) == 3:
-            a, b, c = corners
+            a, b, c = tuple(corners)
             if name == "EquilateralTriangle":
                 self._same(self.length(a, b), self.length(b, c), name)
                 self._same(self.length(b, c), self.length(c, a), name)
@@ -306,7 +318,7 @@ class Theorems:
             self._quadrilateral(name, corners)
 
     def _quadrilateral(self, name: str, corners: str) -> None:
-        a, b, c, d = corners
+        a, b, c, d = tuple(corners)
         if name in ("Parallelogram", "Rectangle", "Rhombus", "Square"):
             self._same(self.length(a, b), self.length(c, d), name)
             self._same(self.length(b, c), self.length(d, a), name)

@@ -67,7 +67,9 @@ def read_english(sentence: str) -> Call:
             return Call(name, tuple(_read_arguments(name, match)))
         except EtudeError:
             continue
-    raise EtudeError(f"{sentence}: not a sentence of the verbalizer", "Only its own templates can be read back.")
+    raise EtudeError(
+        f"{sentence}: not a sentence of the verbalizer", "Only its own templates can be read back."
+    )
 
 
 def variants(fact: Call) -> int:
