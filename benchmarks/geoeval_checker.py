@@ -6,6 +6,7 @@ what either checker should say.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -15,28 +16,29 @@ from typing import Any
 import numpy as np
 
 from etude.errors import EtudeError
+from etude.methods.geoeval import answers
 from etude.methods.geoeval.equivalence import check_answer
 
-FORMS: tuple[tuple[str, str, str], ...] = (
-    ("40.84", "13*pi", "rounded"),
-    ("2.598", r"\frac{3\sqrt{3}}{2}", "rounded"),
-    ("8.39", "8.3910", "rounded"),
-    ("7/2", "3.5", "fraction"),
-    (r"\frac{5}{4}", "1.25", "fraction"),
-    (r"5\sqrt{2}", r"\sqrt{50}", "root"),
-    ("3/2*sqrt(3)", r"\frac{3\sqrt{3}}{2}", "root"),
-    (r"\frac{50\pi}{9}", "50*pi/9", "root"),
-    ("40", r"40^\circ", "unit"),
-    ("12", r"12 \text{ cm}", "unit"),
-    ("1234", "1,234", "number"),
-    ("(2,3)", r"\left(2, 3\right)", "coordinates"),
-    ("x^2+2*x+1", "(x+1)^2", "expression"),
+FORMS: tuple[Callable[[int], tuple[str, str, str]], ...] = (
+    lambda n: (f"{n * math.pi:.2f}", f"{n}*pi", f"{n + 2}*pi"),
+    lambda n: (
+        f"{n / 2 * math.sqrt(3):.3f}",
+        rf"\frac{{{n}\sqrt{{3}}}}{{2}}",
+        rf"\frac{{{n}\sqrt{{2}}}}{{2}}",
+    ),
+    lambda n: (f"{n}/8", f"{n / 8}", f"{n / 8 + 1}"),
+    lambda n: (rf"\frac{{{n}}}{{4}}", f"{n / 4}", f"{n / 4 + 1}"),
+    lambda n: (rf"{n}\sqrt{{2}}", rf"\sqrt{{{2 * n * n}}}", rf"\sqrt{{{2 * n * n + 1}}}"),
+    lambda n: (f"{n}/2*sqrt(3)", rf"\frac{{{n}\sqrt{{3}}}}{{2}}", rf"\frac{{{n + 1}\sqrt{{3}}}}{{2}}"),
+    lambda n: (rf"\frac{{{n}\pi}}{{9}}", f"{n}*pi/9", f"{n + 1}*pi/9"),
+    lambda n: (f"{n}", rf"{n}^\circ", rf"{n + 1}^\circ"),
+    lambda n: (f"{n}", rf"{n} \text{{ cm}}", rf"{n + 1} \text{{ cm}}"),
+    lambda n: (f"{n + 1000}", f"{n + 1000:,}", f"{n + 1001:,}"),
+    lambda n: (f"({n},{n + 1})", rf"\left({n}, {n + 1}\right)", rf"\left({n + 1}, {n}\right)"),
+    lambda n: (f"x^2+{2 * n}*x+{n * n}", f"(x+{n})^2", f"(x+{n + 1})^2"),
 )
-"""Gold answer, a prediction that says the same, and what kind of notation it is."""
-WRONG = (
-    "41.5", r"\frac{3\sqrt{2}}{2}", "8.6", "3.6", "1.26", r"\sqrt{51}", r"\frac{2\sqrt{3}}{3}", "51*pi/9",
-    r"41^\circ", r"13 \text{ cm}", "1,243", r"\left(3, 2\right)", "(x+2)^2",
-)  # fmt: skip
+"""For each number: a gold answer, a prediction that says the same in another notation, and one that does "
+"not."""
 
 
 def plain_pairs(count: int) -> list[tuple[str, str, bool]]:
@@ -53,10 +55,15 @@ def plain_pairs(count: int) -> list[tuple[str, str, bool]]:
 
 
 def written_pairs(count: int) -> list[tuple[str, str, bool]]:
-    """The notations above, right and wrong in turn."""
-    pairs = [(gold, pred, True) for gold, pred, _ in FORMS]
-    pairs += [(gold, wrong, False) for (gold, _, _), wrong in zip(FORMS, WRONG, strict=True)]
-    return [pairs[i % len(pairs)] for i in range(count)]
+    """The notations above with ever other numbers, right and wrong in turn; no pair is there twice."""
+    pairs: list[tuple[str, str, bool]] = []
+    number = 3
+    while len(pairs) < count:
+        for form in FORMS:
+            gold, right, wrong = form(number)
+            pairs += [(gold, right, True), (gold, wrong, False)]
+        number += 1
+    return pairs[:count]
 
 
 def ours(gold: str, pred: str) -> bool:
@@ -75,6 +82,7 @@ def measure(
     """Checks per second of each repetition, share of verdicts as they should be, and which were not."""
     rates, wrong = [], list[int]()
     for _ in range(repeats):
+        answers._parse.cache_clear()
         started = time.process_time()
         verdicts = [check(gold, pred) for gold, pred, _ in pairs]
         rates.append(len(pairs) / (time.process_time() - started))

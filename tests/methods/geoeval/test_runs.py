@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -136,6 +138,48 @@ def test_pictures_are_shown_to_models_that_see(pictured, tmp_path):
     assert shown[0]["image_url"]["url"].startswith("data:image/png;base64,")
     assert "AC = x" in shown[1]["text"]
     assert isinstance(text_only, str) and "attached" not in text_only
+
+
+def test_a_served_model_gets_the_picture_with_the_request(pictured, tmp_path, monkeypatch):
+    monkeypatch.setenv("ETUDE_CACHE", str(tmp_path / "cache"))
+    requests = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self):
+            requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            choice = {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "x = 5"},
+            }
+            body = json.dumps(
+                {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+            ).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        result = run(
+            pictured, model=("openai/m",), input=("text+diagram",), out=tmp_path / "logs", max_connections=1,
+            base_url=f"http://127.0.0.1:{server.server_port}/v1",
+        )  # fmt: skip
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert result.summaries[0].accuracy.share == 1.0
+    contents = [request["messages"][0]["content"] for request in requests]
+    assert [part["type"] for part in contents[0]] == ["image_url", "text"]
+    assert contents[0][0]["image_url"]["url"].startswith("data:image/png;base64,") and isinstance(
+        contents[1], str
+    )
 
 
 def test_a_model_that_reads_text_only_says_so_when_shown_a_picture(pictured, tmp_path):

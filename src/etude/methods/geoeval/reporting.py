@@ -76,8 +76,9 @@ def write_report(items: Sequence[Item], responses: Responses, out: Path, rule: R
     bars = Figure(_bars(summaries), "Accuracy of each arm with its interval", "Bars: 95 % Wilson intervals.")
     sections = [
         Section("Accuracy", [TableBlock(columns, rows), bars, *_remarks(items, results, rule)]),
-        Section("By group", list(_group_tables(summaries))),
     ]
+    if groups := list(_group_tables(summaries)):
+        sections.append(Section("By group", groups))
     if tests:
         note = (
             "Only pairs in which just one of the two is right tell anything. A subset is paired with the "
@@ -113,7 +114,9 @@ def _labels(summaries: Sequence[ArmSummary]) -> list[str]:
 
 
 def _cell(accuracy: Any) -> str:
-    return "–" if accuracy is None else f"{accuracy}, n = {accuracy.items}"
+    if accuracy is None:
+        return "–"
+    return f"{accuracy.share:.1%} of {accuracy.items} [{100 * accuracy.low:.0f}, {100 * accuracy.high:.0f}]"
 
 
 def _tested(tests: Sequence[PairedTest]) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
@@ -136,7 +139,7 @@ def _tested(tests: Sequence[PairedTest]) -> tuple[Sequence[str], list[tuple[Any,
 def _group_tables(summaries: Sequence[ArmSummary]) -> Iterator[TableBlock]:
     for name in GROUPINGS:
         columns, rows = _grouped(summaries, name)
-        if len(columns) > 1:
+        if len(columns) > 2:
             yield TableBlock(columns, rows, f"Accuracy {_HEADINGS[name]}")
 
 
