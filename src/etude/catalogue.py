@@ -273,7 +273,7 @@ _ALL = (
             ("GPT-4V (with diagram)", "37.22/43.86", "26.00", "45.75", "10.10"),
         ),
         figures_note=(
-            "Accuracy in %. Backward and hard figures are multiples of 1/300, aug figures of 1/400: samples. "
+            "Accuracy in %. Backward and hard figures are multiples of 1/300, aug ones of 1/400: samples. "
             "GPT-4V repeats GPT-4 in three columns. The released scorer accepts every number that is too small."
         ),
     ),

@@ -82,7 +82,7 @@ def build(
 
     Args:
         kind: backward hides a number and asks for it; aug rewords; diagrams draws the pictures.
-        problems: Your problems (.jsonl): construction_cdl, text_cdl, image_cdl, goal_cdl and an id; or samples.
+        problems: Your problems (.jsonl): an id, construction_cdl, text_cdl, image_cdl, goal_cdl; or samples.
         out: The file to write (.jsonl); a folder for diagrams.
         per_problem: Backward items kept for each problem, at most.
         seed: Of what is chosen at random.

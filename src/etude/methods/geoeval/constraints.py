@@ -139,9 +139,17 @@ class Constraints:
         Returns:
             (pictures,) over the strict inequalities, and over all.
         """
-        values, _ = self.measures.evaluate(z, np.zeros((len(z), 1)))
-        slack = values @ self._bounded.T + self._bounded_constants - self._bounds
+        slack = self._slack(z)
         return slack[:, self._strict].min(1, initial=np.inf), slack.min(1, initial=np.inf)
+
+    def most_violated(self, z: Array) -> Call:
+        """The drawing fact that a picture, (unknowns,), violates most."""
+        return self.inequalities[int(np.argmin(self._slack(z[None])[0]))].fact
+
+    def _slack(self, z: Array) -> Array:
+        values, _ = self.measures.evaluate(z, np.zeros((len(z), 1)))
+        slack: Array = values @ self._bounded.T + self._bounded_constants - self._bounds
+        return slack
 
     def goal_values(self, z: Array) -> tuple[Array, Array]:
         """The goal's value, (pictures,), and gradient, (pictures, unknowns)."""

@@ -17,7 +17,6 @@ from etude.errors import EtudeError
 from etude.methods.geoeval.cdl import Call, mend_cdl, parse_cdl
 from etude.runs import content_hash
 
-
 SAMPLES = Path(__file__).parent / "samples" / "problems.jsonl"
 
 
@@ -148,8 +147,8 @@ def read_problems(path: Path | str) -> list[Problem]:
     """Read a file of problems in our format.
 
     Args:
-        path: `.jsonl` (or any table `etude.data` reads) with the fields of `Problem`; `samples` for the twelve
-            that come with the library.
+        path: `.jsonl` (or any table `etude.data` reads) with the fields of `Problem`; `samples` for
+            the twelve that come with the library.
 
     Raises:
         EtudeError: The file cannot be read, has bad rows, or two problems have the same id.

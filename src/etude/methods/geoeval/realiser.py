@@ -113,9 +113,10 @@ class Realiser:
         slack = c.slack(homes)[int(usual)]
         admissible = slack > 0
         if not admissible.any():
-            reason = "every picture closes up or turns a region over"
+            fact = print_cdl(c.most_violated(homes[int(np.argmax(slack))]))
+            reason = f"the facts break the drawing: {fact} closes up or does not run counter-clockwise"
             certificate = Certificate(
-                False, starts=nearest.tried, least_slack=float(slack.max()), reason=reason
+                False, starts=nearest.tried, least_slack=float(slack.max()), reason=reason, facts=(fact,)
             )
             return Solution("boundary", certificate=certificate)
         homes, slack = np.array([self._polish(z) for z in homes[admissible]]), slack[admissible]
