@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etude.methods.geoeval import check_answer, extract_answer
+from etude.methods.geoeval.extraction import printed_answer
 
 OPTIONS = ("(A)60 m", "(B)61 m", "(C)62 m", "(D)63 m", "(E)64 m")
 
@@ -90,6 +91,26 @@ def test_any_response_is_read_without_an_error(response, stop, with_options):
 def test_a_number_comes_back_as_it_was_put(number, form):
     found = extract_answer("Some reasoning with 17 steps.\n" + form.format(number))
     assert check_answer(found.answer, str(number)).correct
+
+
+@pytest.mark.parametrize(
+    ("output", "gold"),
+    [
+        ("5*sqrt(2)", "sqrt(50)"),
+        ("The length is 6.93 units.", "6.93"),
+        ("[2, 3]", "(2, 3)"),
+        ("x = 4", "4"),
+        ("B", "B"),
+    ],
+)
+def test_what_a_program_printed_is_read(output, gold):
+    found = printed_answer(output)
+    assert (found.rule, found.status) == ("program", "answered")
+    assert check_answer(found.answer, gold).correct
+
+
+def test_a_program_that_printed_nothing_has_no_answer():
+    assert printed_answer("  \n").status == "none"
 
 
 def test_long_responses_are_read_to_their_end():

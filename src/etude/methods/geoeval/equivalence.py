@@ -15,7 +15,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -146,7 +146,9 @@ def _compare(said: Answer, right: Answer, rounded: bool | None, time_limit: floa
         return Check(False, "empty", "", right.text, "there is no answer")
     if right.kind == "interval":
         said = as_interval(said)
-    elif said.kind == "interval" and right.kind == "tuple" and said.closed is not None:
+    elif said.kind == "interval" and right.kind in ("tuple", "set") and said.closed == (True, True):
+        said = replace(said, kind=right.kind)  # [2, 3] is also how a program prints a list
+    elif said.kind == "interval" and right.kind == "tuple":
         right = as_interval(right)
     if "text" in (said.kind, right.kind):
         if _same_text(said.text, right.text):

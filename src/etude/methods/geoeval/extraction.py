@@ -94,6 +94,17 @@ def extract_answer(response: str, *, options: Sequence[str] = (), stop_reason: s
     return Extraction("", "", "none")
 
 
+def printed_answer(output: str) -> Extraction:
+    """The answer in what a program printed last: the line itself, or the answer of the sentence it is."""
+    line = output.strip()
+    if not line:
+        return Extraction("", "program", "none")
+    if _is_answer(line):
+        return Extraction(_bare(line), "program", "answered")
+    found = extract_answer(line)
+    return Extraction(found.answer or line, "program", "answered")
+
+
 def boxed(text: str) -> str | None:
     r"""What stands in the last `\boxed{}` (or `\fbox{}`) whose braces close."""
     for found in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*\{", text))):

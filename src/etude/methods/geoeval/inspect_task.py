@@ -23,7 +23,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver, use
 from inspect_ai.tool import Tool, tool
 
 from etude.methods.geoeval.complexity import levels
-from etude.methods.geoeval.extraction import Extraction, extract_answer
+from etude.methods.geoeval.extraction import Extraction, extract_answer, printed_answer
 from etude.methods.geoeval.items import Item
 from etude.methods.geoeval.prompts import Input, Method, conversation
 from etude.methods.geoeval.readers import Format, read_items
@@ -167,8 +167,7 @@ def answer_scorer() -> Scorer:
     async def score(state: TaskState, target: Target) -> Score:
         item = Item.model_validate(state.metadata["item"])
         if "program_answer" in state.metadata:
-            printed = str(state.metadata["program_answer"])
-            found = Extraction(printed, "program", "answered" if printed else "none")
+            found = printed_answer(str(state.metadata["program_answer"]))
         else:
             stopped = _STOPS.get(str(state.output.stop_reason), "stop")
             found = extract_answer(state.output.completion, options=item.options, stop_reason=stopped)

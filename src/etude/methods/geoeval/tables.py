@@ -15,7 +15,7 @@ from etude.methods.geoeval.answers import parse_answer
 from etude.methods.geoeval.baselines import PREFIX
 from etude.methods.geoeval.complexity import levels, needs_outside_knowledge, step_band
 from etude.methods.geoeval.equivalence import Check, check_answer
-from etude.methods.geoeval.extraction import Extraction, extract_answer
+from etude.methods.geoeval.extraction import Extraction, extract_answer, printed_answer
 from etude.methods.geoeval.items import Item
 from etude.methods.geoeval.runner import Arm, Response
 from etude.methods.geoeval.scorer_audit import released_equal
@@ -58,7 +58,7 @@ def read_response(item: Item, arm: Arm, response: Response) -> Extraction:
     """The answer of a response: a program's output, by rules, or as a second model read it."""
     if arm.method == "pot" and not arm.model.startswith(PREFIX):
         if response.program == "done" and response.output:
-            return Extraction(response.output, "program", "answered")
+            return printed_answer(response.output)
         return Extraction("", "program", "none" if response.text.strip() else "empty")
     found = extract_answer(response.text, options=item.options, stop_reason=response.stop_reason)
     if found.status == "none" and response.graded and response.graded.strip(" .").upper() != "NONE":
