@@ -58,6 +58,14 @@ def test_the_letter_of_a_choice_is_found(response, letter):
 
 
 @pytest.mark.parametrize(
+    "response",
+    ["The answer is (A) 60 m or (B) 61 m or (C) 62 m.", "Answer: A or B", "The answer is A = 1 square cm."],
+)
+def test_several_letters_or_a_name_are_no_choice(response):
+    assert extract_answer(response, options=OPTIONS).rule != "letter"
+
+
+@pytest.mark.parametrize(
     ("response", "stop", "status"),
     [
         ("", "stop", "empty"),

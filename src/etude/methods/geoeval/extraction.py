@@ -58,7 +58,9 @@ _MATH_SPAN = re.compile(
     r"|cm|mm|km|m|ft|in|sq|units?|inch(?:es)?|feet|meters?|square|cubic|sin|cos|tan)\b)*",
     re.I,
 )
-_LETTER = re.compile(r"\(([A-H])\)|\b([A-H])\b(?!\s*(?!because\b|since\b|as\b|is correct)[A-Za-z'∠△])")
+_LETTER = re.compile(
+    r"\(([A-H])\)|\b([A-H])\b(?!\s*=)(?!\s*(?!because\b|since\b|as\b|or\b|is correct)[A-Za-z'∠△])"
+)
 _LAST_LINES = 3
 
 
@@ -74,6 +76,8 @@ def extract_answer(response: str, *, options: Sequence[str] = (), stop_reason: s
     if not text:
         return Extraction("", "", "refused" if stop_reason == "refused" else "empty")
     for rule, found in _announced(text):
+        if options and _names_several(found, options):
+            return Extraction("", "", "none")
         answer = _letter_in(found, options) if options else ""
         answer = answer or _mathematics(found, first=True)
         if answer:
@@ -183,14 +187,23 @@ def _letter_in(text: str, options: Sequence[str]) -> str:
     shown = re.sub(r"\\text\s*\{([^{}]*)\}|\\mathrm\s*\{([^{}]*)\}", r"\1\2", text).strip().strip("*_$ ")
     if (index := option_index(shown, options)) is not None:
         return chr(65 + index)
-    for found in _LETTER.finditer(shown):
-        letter = found[1] or found[2]
-        if ord(letter) - 65 < len(options):
-            return letter
+    if letters := _letters(shown, options):
+        return letters[0]
     sentence = _SENTENCE_END.split(shown, maxsplit=1)[0]
     if (index := option_index(_bare(sentence), options)) is not None:
         return chr(65 + index)
     return ""
+
+
+def _letters(text: str, options: Sequence[str]) -> list[str]:
+    """The options' letters that stand in a text, in order."""
+    found = [match[1] or match[2] for match in _LETTER.finditer(text)]
+    return [letter for letter in found if ord(letter) - 65 < len(options)]
+
+
+def _names_several(text: str, options: Sequence[str]) -> bool:
+    """`(A) 4 or (B) 5` is no choice."""
+    return len(set(_letters(text, options))) > 1 and re.search(r"\bor\b", text) is not None
 
 
 def _closing_letter(text: str, options: Sequence[str]) -> str:
