@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from etude.methods.geoeval import check_answer, extract_answer
 from etude.methods.geoeval.extraction import printed_answer
+from etude.methods.geoeval.sandbox import find_program
 
 OPTIONS = ("(A)60 m", "(B)61 m", "(C)62 m", "(D)63 m", "(E)64 m")
 
@@ -119,6 +120,30 @@ def test_what_a_program_printed_is_read(output, gold):
 
 def test_a_program_that_printed_nothing_has_no_answer():
     assert printed_answer("  \n").status == "none"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "\\boxed{" * 20_000,
+        "between " + " " * 50_000 + "and",
+        "The answer is " * 5_000,
+        "<answer>" * 10_000,
+        "(" * 50_000,
+        "= " * 50_000,
+        "\\sqrt" * 20_000,
+        "1 " * 50_000,
+        "```python\n" * 10_000,
+        "the answer" + " " * 50_000 + "x",
+    ],
+)
+def test_monstrous_responses_are_read_too(response):
+    assert extract_answer(response).status in ("answered", "none")
+    find_program(response)
+
+
+def test_the_last_number_of_a_long_line_is_found():
+    assert extract_answer("The side is 3 long and so on. " * 500 + "That makes 5 cm").answer == "5 cm"
 
 
 def test_long_responses_are_read_to_their_end():

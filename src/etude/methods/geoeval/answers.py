@@ -24,7 +24,7 @@ from etude.methods.geoeval.arithmetic import (
     variables,
 )
 from etude.methods.geoeval.arithmetic import Number as NumberNode
-from etude.methods.geoeval.notation import Token, Unreadable, tokenize
+from etude.methods.geoeval.notation import MOST_CHARACTERS, Token, Unreadable, tokenize
 from etude.methods.geoeval.units import Unit, split_unit
 
 Kind = Literal["number", "expression", "ratio", "tuple", "set", "interval", "equation", "text", "empty"]
@@ -74,7 +74,9 @@ def parse_answer(text: str) -> Answer:
     Returns:
         The answer; of kind `text` if it cannot be read as mathematics, `empty` if nothing is there.
     """
-    text = text.strip().strip("*").strip().rstrip(".;,").strip()
+    if len(text) > MOST_CHARACTERS:
+        return Answer("text", text[:MOST_CHARACTERS])
+    text = " ".join(text.split()).strip("*").strip().rstrip(".;,").strip()
     if _PLAIN_NUMBER.fullmatch(text):
         return _plain_number(text)
     return _parse(text)

@@ -62,6 +62,8 @@ _LETTER = re.compile(
     r"\(([A-H])\)|\b([A-H])\b(?!\s*=)(?!\s*(?!because\b|since\b|as\b|or\b|is correct)[A-Za-z'∠△])"
 )
 _LAST_LINES = 3
+_MOST_BOXES = 20
+_LONGEST_SENTENCE = 4_000
 
 
 def extract_answer(response: str, *, options: Sequence[str] = (), stop_reason: str = "stop") -> Extraction:
@@ -111,7 +113,7 @@ def printed_answer(output: str) -> Extraction:
 
 def boxed(text: str) -> str | None:
     r"""What stands in the last `\boxed{}` (or `\fbox{}`) whose braces close."""
-    for found in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*\{", text))):
+    for found in reversed(list(re.finditer(r"\\f?box(?:ed)?\s*\{", text))[-_MOST_BOXES:]):
         depth = 1
         for at in range(found.end(), len(text)):
             depth += (text[at] == "{") - (text[at] == "}")
@@ -150,7 +152,8 @@ def _mathematics(text: str, *, first: bool) -> str:
             return _bare(whole)
     if first and (found := _relation(sentence)):
         return found
-    pieces = [_bare(found[0]) for found in _MATH_SPAN.finditer(sentence[:4_000])]
+    near = sentence[:_LONGEST_SENTENCE] if first else sentence[-_LONGEST_SENTENCE:]
+    pieces = [_bare(found[0]) for found in _MATH_SPAN.finditer(near)]
     pieces = [piece for piece in pieces if _is_answer(piece)]
     if not pieces:
         return ""
