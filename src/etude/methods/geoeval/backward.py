@@ -27,7 +27,7 @@ from etude.methods.geoeval.cdl import (
     walk,
 )
 from etude.methods.geoeval.problems import Problem
-from etude.methods.geoeval.realiser import Realiser, Solution
+from etude.methods.geoeval.realiser import THOROUGH, Realiser, Solution
 from etude.methods.geoeval.verbalizer import question_of, verbalize
 from etude.runs import content_hash
 
@@ -113,7 +113,7 @@ def backward_versions(
 ) -> Iterator[BackwardProblem]:
     """All certified backward versions, in a random order."""
     rejected = rejections if rejections is not None else Rejections()
-    forward = Realiser(problem).solve()
+    forward = Realiser(problem).solve(least_starts=THOROUGH)
     if forward.value is None:
         rejected.counts["the parent has no certified answer"] += 1
         return
@@ -133,7 +133,7 @@ def backward_versions(
 def certify(item: BackwardProblem) -> tuple[str, BackwardProblem | None]:
     """Solve a backward item: `("", item with certificate)`, or the reason to reject it and None."""
     try:
-        solution = Realiser(item).solve()
+        solution = Realiser(item).solve(least_starts=THOROUGH)
     except EtudeError as error:
         return error.problem.partition(": ")[2], None
     hidden = float(item.hidden_value)

@@ -41,8 +41,8 @@ def demo(out: Path) -> Demo:
     ]
     return Demo(
         headline=(
-            f"{solution.exact} is certified as the only answer; hiding the number in {twin.masked_fact} and giving "
-            f"the answer instead makes a new problem, whose only answer is {inverted.exact}."
+            f"{solution.exact} is certified as the only answer; hiding the number in {twin.masked_fact} and "
+            f"giving the answer instead makes a new problem, whose only answer is {inverted.exact}."
         ),
         went_in=[Text(problem.problem_text_en), _picture(problem, solution, "The problem")],
         came_out=[
@@ -63,8 +63,8 @@ def demo(out: Path) -> Demo:
             ),
         ],
         meaning=(
-            "A backward problem is harder only if it is sound: here every one has a picture, found from several "
-            "starts, in which nothing the facts leave free changes the asked number."
+            "A backward problem is harder only if it is sound: here every one has a picture, found from "
+            "several starts, in which nothing the facts leave free changes the asked number."
         ),
     )
 

@@ -1,6 +1,7 @@
 """From a decimal to the exact number it stands for: rationals, q·√n, q·π, and sums of two of them.
 
-A form is accepted only if it agrees to ten digits and is short: of two that agree, the shorter one wins.
+A form is accepted only if it agrees to eleven digits and if so short a form would hardly agree by chance: the
+longer the form, the more of them there are, the closer it must be.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from fractions import Fraction
 
 import numpy as np
 
-_RELATIVE = 2e-10
+_RELATIVE = 1e-11
+_CHANCE = 1e-3
+_MOST_ROOT = 5000
 _COMMON = 12
 _UNITS = {"pi": math.pi} | {
     f"sqrt({n})": math.sqrt(n) for n in range(2, 52) if all(n % (d * d) for d in range(2, 8))
@@ -40,13 +43,15 @@ def exact_form(value: float) -> str | None:
     return None
 
 
-def _fraction(value: float, tolerance: float, most: int) -> Fraction | None:
-    found = Fraction(value).limit_denominator(most)
-    return found if abs(float(found) - value) <= tolerance and abs(found.numerator) < 10**7 else None
+def _fraction(value: float, tolerance: float) -> Fraction | None:
+    """The fraction near a value, if its denominator is so small that none would be near by chance."""
+    found = Fraction(value).limit_denominator(1000)
+    near = abs(float(found) - value) <= tolerance
+    return found if near and 2 * tolerance * found.denominator**2 < _CHANCE else None
 
 
 def _rational(value: float, tolerance: float) -> str | None:
-    found = _fraction(value, tolerance, 1000)
+    found = _fraction(value, tolerance)
     return None if found is None else str(found)
 
 
@@ -55,12 +60,12 @@ def _multiple(value: float, tolerance: float) -> str | None:
     for unit, name in ((1.0, ""), (math.pi, "pi")):
         ratio = value / unit
         if name:
-            found = _fraction(ratio, tolerance / unit, 360)
+            found = _fraction(ratio, tolerance / unit)
             if found is not None and found:
                 return _times(found, name)
-        square = _fraction(ratio * ratio, 2 * abs(ratio) * tolerance / unit, 1000)
-        if square is not None and square > 0 and square.numerator < 10**6:
-            factor, root = _root(square)
+        square = _fraction(ratio * ratio, 2 * abs(ratio) * tolerance / unit)
+        factor, root = _root(square) if square else (Fraction(0), 0)
+        if 1 < root < _MOST_ROOT:
             text = _times(factor if ratio > 0 else -factor, f"sqrt({root})")
             return f"{text}*{name}" if name else text
     return None
@@ -68,6 +73,8 @@ def _multiple(value: float, tolerance: float) -> str | None:
 
 def _sum(value: float, tolerance: float) -> str | None:
     """P + q·√n and p + q·π with small p and q, all tried at once; the shortest that fits."""
+    if 2 * tolerance * _COMMON * len(_NAMES) > 10 * _CHANCE:
+        return None
     rest = (value - _PARTS) * _COMMON
     misfit = np.abs(rest - np.round(rest))
     best: tuple[int, str] | None = None

@@ -2,7 +2,7 @@
 
 Sides that border one region only form the outline; its points are put on a circle in their order, every other
 point at the center of its neighbors (a barycentric embedding), so that regions start counter-clockwise. Every
-start stretches and disturbs this; some ignore it and are drawn at random.
+start stretches, shears and disturbs this, some little, some beyond recognition.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def planar_layout(construction: Sequence[Call], points: Sequence[str], centers: 
 
 
 def starts(layout: Array, others: int, count: int, rng: np.random.Generator) -> Array:
-    """Starting vectors z, (count, unknowns): disturbed layouts, and every fourth row drawn at random.
+    """Starting vectors z, (count, unknowns): the layout, stretched, sheared, turned and disturbed.
 
     Args:
         layout: (points, 2).
@@ -59,12 +59,12 @@ def starts(layout: Array, others: int, count: int, rng: np.random.Generator) -> 
     points = len(layout)
     z = np.empty((count, 2 * points + others))
     for row in range(count):
-        stretch = np.exp(rng.normal(0, 0.3, 2)) * np.eye(2) @ _rotation(rng.uniform(0, 2 * np.pi))
-        placed = layout @ stretch + rng.normal(0, 0.08 if row % 4 < 2 else 0.2, layout.shape)
-        if row % 4 == 3:
-            placed = rng.normal(0, 1.0, layout.shape)
+        strength = (0.3, 1.0)[row % 2]
+        shear = np.eye(2) + np.array([[0.0, rng.normal(0, strength)], [0.0, 0.0]])
+        stretch = np.diag(np.exp(rng.normal(0, strength, 2))) @ shear @ _rotation(rng.uniform(0, 2 * np.pi))
+        placed = layout @ stretch + rng.normal(0, (0.08, 0.08, 0.2, 1.0)[row % 4], layout.shape)
         z[row, : 2 * points] = placed.ravel()
-        z[row, 2 * points :] = rng.uniform(0.3, 1.3, others)
+        z[row, 2 * points :] = rng.uniform(0.3, (1.3, 2.6)[row % 2], others)
     return z
 
 

@@ -17,7 +17,7 @@ from etude.errors import EtudeError
 from etude.methods.geoeval.cdl import Call, Node, Number, Operation, Points, print_cdl, variables_of, walk
 from etude.methods.geoeval.constraints import Constraints
 from etude.methods.geoeval.problems import Problem
-from etude.methods.geoeval.realiser import Realiser
+from etude.methods.geoeval.realiser import THOROUGH, Realiser
 from etude.methods.geoeval.renaming import new_letters, rename_problem
 from etude.methods.geoeval.verbalizer import question_of, variants, verbalize
 from etude.runs import content_hash
@@ -99,7 +99,7 @@ def paraphrase(problem: Problem, kind: Kind, seed: int = 0) -> Problem:
 
 def certified(problem: Problem, reworded: Problem, kind: str) -> Rewording:
     """Solve parent and rewording, and compare: the same answer, or the scaled one after a change of units."""
-    parent, child = Realiser(problem).solve(), Realiser(reworded).solve()
+    parent, child = (Realiser(one).solve(least_starts=THOROUGH) for one in (problem, reworded))
     if parent.value is None or child.value is None:
         which = "parent" if parent.value is None else "rewording"
         status = parent.status if parent.value is None else child.status

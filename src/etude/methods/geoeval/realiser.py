@@ -27,7 +27,8 @@ Status: TypeAlias = Literal["solved", "no picture", "free", "several answers", "
 
 SOLVED = 1e-6
 AGREE = 1e-6
-ROUNDS = ((6, True), (8, True), (16, False), (24, True))
+ROUNDS = ((14, True), (16, False), (24, True))
+THOROUGH = 30
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,12 @@ class Realiser:
         self.constraints = Constraints(problem)
         self.seed = seed
 
-    def solve(self) -> Solution:
-        """Search from ever more starts; stop when two or more agree and certify."""
+    def solve(self, *, least_starts: int = 1) -> Solution:
+        """Search from ever more starts; stop when two or more agree and certify.
+
+        Args:
+            least_starts: Do not stop before so many starts: a second answer may hide from the first ones.
+        """
         c = self.constraints
         rng = np.random.default_rng(self.seed)
         construction = sorted(self.problem.construction, key=print_cdl)
@@ -90,6 +95,8 @@ class Realiser:
             solution = self._judge(homes, nearest, usual=True)
             if solution.status not in ("solved", "free") and not usual:
                 solution = self._judge(homes, nearest, usual=False)
+            if nearest.tried < least_starts:
+                continue
             if solution.status == "solved" or (solution.status == "free" and len(solution.candidates) > 1):
                 break
         return solution
