@@ -274,7 +274,7 @@ _ALL = (
         ),
         figures_note=(
             "Accuracy in %. Backward and hard figures are multiples of 1/300, aug ones of 1/400: samples. "
-            "GPT-4V repeats GPT-4 in three columns. The released scorer accepts every number that is too small."
+            "GPT-4V repeats GPT-4 in three columns. The released scorer accepts every too low number."
         ),
     ),
     Card(

@@ -3,8 +3,14 @@
 
 A problem is a question with its facts. A solver realizes the facts as a picture, reads the answer off and
 certifies that it is the only one; so new problems (inverted, reworded, redrawn) can be built and models be
-scored on them. Paper: GeoEval: Benchmark for Evaluating LLMs and Multi-Modal Models on Geometry Problem-Solving,
-arXiv 2402.10104.
+scored on them. Paper: GeoEval: Benchmark for Evaluating LLMs and Multi-Modal Models on Geometry
+Problem-Solving, arXiv 2402.10104 (Findings of ACL 2024).
+
+    from etude.methods.geoeval import Realiser, build, read_problems, report, run
+    Realiser(read_problems("samples")[0]).solve().exact             # '12'
+    build("backward", problems="samples", out="backward.jsonl")
+    run("backward.jsonl", model=("smollm2", "solver/realiser"), out="logs")
+    report("logs", out="report")
 """
 
 from typing import TYPE_CHECKING
