@@ -197,7 +197,7 @@ def test_a_rounding_of_an_exact_answer_needs_three_significant_digits():
 )
 def test_hostile_text_is_neither_run_nor_right(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert not check_answer(text, "7", time_limit=1).correct
+    assert check_answer(text, "7", time_limit=1).correct is False
     assert not check_answer("7", text, time_limit=1).correct
     assert list(tmp_path.iterdir()) == []
 

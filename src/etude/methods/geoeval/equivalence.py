@@ -326,7 +326,8 @@ def _by_latex(said: Answer, right: Answer, time_limit: float) -> Check:
     """What our own notation does not read: LaTeX is left to math-verify, anything else is a text."""
     if not any("\\" in answer.text for answer in (said, right)):
         unread = right.kind != "text"
-        return Check(False, "unread" if unread else "text", said.text, right.text)
+        note = "not read as mathematics" if unread else ""
+        return Check(False, "unread" if unread else "text", said.text, right.text, note)
     from etude.methods.geoeval.symbolic_worker import same_latex
 
     verdict, note = same_latex(said.text, right.text, time_limit)
