@@ -93,7 +93,7 @@ def test_a_mirrored_picture_is_the_mirror_image() -> None:
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ("In triangle ABC the sides AB and AC are equal and angle CAB measures 40 degrees. How large is angle ABC?", ""),
+        ("In triangle ABC, AB and AC are equal, angle CAB measures 40 degrees. How large is angle ABC?", ""),
         ("In triangle ABC, AB = AC and angle CAB is 50 degrees. Find angle ABC.", "numbers changed"),
         ("In triangle ABD, AB = AD and angle DAB is 40 degrees. Find angle ABD.", "names lost: C"),
         ("In triangle ABC, AB = AC = DE and angle CAB is 40 degrees. Find angle ABC.", "names added: D, E"),
@@ -108,7 +108,8 @@ def test_a_model_s_rewording_must_keep_numbers_and_names(said: str, reason: str)
 
 def test_a_round_trip_through_the_model_s_own_facts_must_have_the_old_answer() -> None:
     new = "AB and AC are equally long in triangle ABC; angle CAB = 40 degrees. What is angle ABC?"
-    facts = "Equal(LengthOfLine(AB),LengthOfLine(AC))\nEqual(MeasureOfAngle(CAB),{angle})\nValue(MeasureOfAngle(ABC))"
+    equal = "Equal(LengthOfLine(AB),LengthOfLine(AC))"
+    facts = f"{equal}\nEqual(MeasureOfAngle(CAB),{{angle}})\nValue(MeasureOfAngle(ABC))"
     for angle, kept in ((40, True), (44, False)):
         answers = facts.replace("{angle}", str(angle))
         register_scripted("both", lambda c, a=answers: a if "notation" in c[0]["content"] else new)
@@ -182,9 +183,7 @@ def test_a_bad_problem_stops_the_build_or_is_skipped_by_name(tmp_path: Path) -> 
     good = SAMPLES["ladder"].model_dump(mode="json")
     bad = {**good, "problem_id": "bad", "image_cdl": ["Bogus(AB)"]}
     path.write_text(json.dumps(good) + "\n" + json.dumps(bad) + "\n")
-    with pytest.raises(
-        EtudeError, match="problem bad: image_cdl: .*unknown predicate 'Bogus'"
-    ):
+    with pytest.raises(EtudeError, match=r"problem bad: image_cdl: .*unknown predicate 'Bogus'"):
         build("backward", problems=path, out=tmp_path / "b.jsonl")
     done = build("backward", problems=path, out=tmp_path / "b.jsonl", skip_unsupported=True)
     assert done.built == 1 and len(done.skipped) == 1 and "Bogus" in done.skipped[0]

@@ -58,13 +58,24 @@ def test_every_sample_is_solved_exactly_and_certified(problem: Problem) -> None:
 def test_the_samples_cover_every_measure_whose_derivative_is_checked() -> None:
     rng = np.random.default_rng(0)
     facts = [
-        "Equal(Mul(LengthOfLine(AB),LengthOfLine(AC)),12)", "Equal(Sin(x),0.5)", "Equal(MeasureOfAngle(ABC),2*x^2+y)",
-        "Equal(AreaOfTriangle(ABC),5)", "Equal(Div(LengthOfLine(AB),LengthOfLine(BC)),y)", "Equal(HeightOfTriangle(ABC),3)",
-        "SimilarBetweenQuadrilateral(ABCD,BCDA)", "MirrorSimilarBetweenTriangle(ABC,BCD)", "IsTangentOfCircle(DA,O)",
-        "Equal(AreaOfSector(OAB),7)", "IsIncenterOfTriangle(D,ABC)", "ParallelBetweenLine(AB,CD)",
-        "PerpendicularBetweenLine(AB,CB)", "PerpendicularBetweenLine(AB,CD)", "Equal(Tan(MeasureOfAngle(CAB)),2)",
-        "IsDiameterOfCircle(AB,O)", "Equal(sqrt(x)+cos(y),LengthOfArc(OAB))",
-    ]  # fmt: skip
+        "Equal(Mul(LengthOfLine(AB),LengthOfLine(AC)),12)",
+        "Equal(Sin(x),0.5)",
+        "Equal(MeasureOfAngle(ABC),2*x^2+y)",
+        "Equal(AreaOfTriangle(ABC),5)",
+        "Equal(Div(LengthOfLine(AB),LengthOfLine(BC)),y)",
+        "Equal(HeightOfTriangle(ABC),3)",
+        "SimilarBetweenQuadrilateral(ABCD,BCDA)",
+        "MirrorSimilarBetweenTriangle(ABC,BCD)",
+        "IsTangentOfCircle(DA,O)",
+        "Equal(AreaOfSector(OAB),7)",
+        "IsIncenterOfTriangle(D,ABC)",
+        "ParallelBetweenLine(AB,CD)",
+        "PerpendicularBetweenLine(AB,CB)",
+        "PerpendicularBetweenLine(AB,CD)",
+        "Equal(Tan(MeasureOfAngle(CAB)),2)",
+        "IsDiameterOfCircle(AB,O)",
+        "Equal(sqrt(x)+cos(y),LengthOfArc(OAB))",
+    ]
     problem = triangle(facts, "x", ("Shape(AB,BC,CD,DA)", "Cocircular(O,AB)", "Collinear(ADC)"))
     system = Constraints(problem)
     z = rng.normal(1.0, 0.3, (3, system.measures.size))
@@ -173,7 +184,8 @@ def test_the_null_space_is_what_the_equations_leave_free() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (12.0, "12"), (-2.5, "-5/2"), (5 * sqrt(2), "5*sqrt(2)"), (sqrt(3) / 2, "sqrt(3)/2"), (8 * np.pi, "8*pi"),
+        (12.0, "12"), (-2.5, "-5/2"), (5 * sqrt(2), "5*sqrt(2)"), (sqrt(3) / 2, "sqrt(3)/2"),
+        (8 * np.pi, "8*pi"),
         (50 * np.pi / 9, "50*pi/9"), (2 + sqrt(3), "2+sqrt(3)"), (64 - 16 * np.pi, "64-16*pi"), (0.0, "0"),
         (3 * sqrt(3) * np.pi, "3*sqrt(3)*pi"), (22.7778123456, None), (float("nan"), None),
     ],

@@ -244,6 +244,9 @@ class Constraints:
                 self.equations.append(
                     Equation(equation.form, scale[equation.kind], equation.kind == "angle", fact)
                 )
+            if fact.name.endswith("Trapezoid"):
+                a, b, c, d = tuple(groups[0])
+                self._require(self.measures.cosine(a + d, b + c), fact, 0.0, 0.7)
             if fact.name == "ParallelBetweenLine":
                 self._require(self.measures.cosine(*groups), fact, 0.0, 0.7, usual=True)
         else:
@@ -292,6 +295,10 @@ class Constraints:
             self._require(m.sine(a + b, a + c), fact, 0.005, 0.1)
         elif len(sides) > 3 and len(set(corners)) == len(corners):
             self._require(self.expressions.area(corners).times(1 / self.unit**2), fact, 1e-4, 0.05)
+            for before, at, after in zip(
+                corners[-1] + corners, corners, corners[1:] + corners[0], strict=False
+            ):
+                self._require(m.sine(at + after, at + before), fact, 0.005, 0.05, usual=True)
 
 
 def typical_length(facts: Iterable[Call]) -> float:
