@@ -210,8 +210,9 @@ building.build("backward", problems=Path(sys.argv[1]), out=Path(sys.argv[3]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    problems = [p.changed(problem_id=f"{p.problem_id}{i}") for i in range(7) for p in SAMPLES.values()]
+    problems = [p.changed(problem_id=f"{p.problem_id}{i}") for i in range(5) for p in SAMPLES.values()]
     path, log, out = tmp_path / "p.jsonl", tmp_path / "log", tmp_path / "b.jsonl"
     path.write_text("".join(p.model_dump_json() + "\n" for p in problems))
     command = [sys.executable, "-c", _MANY, str(path), str(log), str(out)]
@@ -230,7 +231,7 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     after = log.read_text().split()[len(before) :]
     assert len(after) == len(problems) - finished
     straight = build("backward", problems=path, out=tmp_path / "straight.jsonl")
-    assert out.read_text() == (tmp_path / "straight.jsonl").read_text() and straight.built > 50
+    assert out.read_text() == (tmp_path / "straight.jsonl").read_text() and straight.built > 40
 
 
 def test_a_number_that_two_pictures_give_back_is_rejected() -> None:
