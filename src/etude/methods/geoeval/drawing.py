@@ -25,6 +25,7 @@ LABEL = 17
 TOLERANCE = 1e-3
 _INK, _GIVEN, _ASKED = "#1b1b1b", "#0b5394", "#c2410c"
 _DIRECTIONS = 24
+_DIMENSION = 24.0
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def render_drawing(problem: Problem, solution: Solution) -> Drawing:
         if name in centers or not any(name in segment for segment in segments):
             drawing.shapes.append(Shape("dot", at[name][None], size=2.6))
     marks = marks_of(problem, solution)
-    strokes = [stroke for mark in marks for stroke in _strokes(mark, at)]
+    middle = np.mean(list(at.values()), axis=0)
+    strokes = [stroke for mark in marks for stroke in _strokes(mark, at, middle)]
     drawing.shapes += strokes
     lines = [(at[a], at[b]) for a, b in segments]
     lines += [(start, end) for stroke in strokes for start, end in pairwise(stroke.points)]
@@ -159,7 +161,6 @@ def render_drawing(problem: Problem, solution: Solution) -> Drawing:
     labels = _Labels(drawing, obstacles)
     for name in drawn:
         labels.write(name, at[name], 13.0, LABEL, _INK)
-    middle = np.mean(list(at.values()), axis=0)
     for mark in marks:
         _caption(mark, at, middle, labels)
     return drawing
@@ -253,10 +254,17 @@ class _Labels:
         return crowd + 20 * float(outside)
 
 
-def _strokes(mark: Mark, at: dict[str, Array]) -> Iterator[Shape]:
-    """The lines of a mark: ticks, the square of a right angle, the arc of an angle."""
+def _strokes(mark: Mark, at: dict[str, Array], middle: Array) -> Iterator[Shape]:
+    """The lines of a mark: ticks, the square of a right angle, the arc of an angle, a dimension line."""
     color = _ASKED if mark.asked else _GIVEN
-    if mark.kind == "ticks":
+    if mark.kind == "length" and mark.spans:
+        start, end = at[mark.points[0]], at[mark.points[1]]
+        outward = _outward(start, end, middle)
+        yield Shape("line", np.array([start, end]) + _DIMENSION * outward, color=color, size=0.9)
+        for corner in (start, end):
+            ends = corner + np.outer([_DIMENSION - 5, _DIMENSION + 5], outward)
+            yield Shape("line", ends, color=color, size=0.9)
+    elif mark.kind == "ticks":
         start, end = at[mark.points[0]], at[mark.points[1]]
         along = unit_vector(end - start)
         across = np.array([-along[1], along[0]])
@@ -286,11 +294,9 @@ def _caption(mark: Mark, at: dict[str, Array], middle: Array, labels: _Labels) -
     color = _ASKED if mark.asked else _GIVEN
     if mark.kind == "length":
         start, end = at[mark.points[0]], at[mark.points[1]]
-        along = unit_vector(end - start)
-        outward = np.array([along[1], -along[0]])
-        if outward @ ((start + end) / 2 - middle) < 0:
-            outward = -outward
-        labels.write(mark.text, (start + end) / 2, 12.0, FONT, color, outward)
+        outward = _outward(start, end, middle)
+        beside = (start + end) / 2 + (_DIMENSION * outward if mark.spans else 0.0)
+        labels.write(mark.text, beside, 12.0, FONT, color, outward)
         return
     a, b, c = (at[p] for p in mark.points)
     begin, sweep = _swept(unit_vector(a - b), unit_vector(c - b))
@@ -298,6 +304,13 @@ def _caption(mark: Mark, at: dict[str, Array], middle: Array, labels: _Labels) -
     shorter = float(min(np.linalg.norm(a - b), np.linalg.norm(c - b)))
     distance = shorter + 15.0 if mark.kind == "arc" else min(24.0, 0.4 * shorter) + 13.0
     labels.write(mark.text, b + distance * way, 2.5, FONT, color, way)
+
+
+def _outward(start: Array, end: Array, middle: Array) -> Array:
+    """The direction across a line that leads away from the middle of the picture."""
+    along = unit_vector(end - start)
+    across = np.array([along[1], -along[0]])
+    return across if across @ ((start + end) / 2 - middle) >= 0 else -across
 
 
 def _swept(u: Array, v: Array) -> tuple[float, float]:

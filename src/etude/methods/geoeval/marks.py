@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from etude.methods.geoeval.cdl import Call, Node, Points, print_cdl
 from etude.methods.geoeval.problems import Problem
@@ -20,6 +20,7 @@ class Mark:
         text: What is written.
         count: How many ticks.
         asked: Whether it shows what is asked.
+        spans: Whether other points lie between the two of a length: it needs a dimension line.
     """
 
     kind: str
@@ -27,11 +28,15 @@ class Mark:
     text: str = ""
     count: int = 1
     asked: bool = False
+    spans: bool = False
 
 
 def marks_of(problem: Problem, solution: Solution) -> list[Mark]:
     """All marks of a problem's picture; marks at points that are not drawn are left out."""
     found = [mark for mark in _marks(problem) if set(mark.points) <= set(solution.coordinates)]
+    drawn = [f.arguments[0] for f in problem.construction if f.name == "Collinear"]
+    lines = [line.letters for line in drawn if isinstance(line, Points)]
+    found = [replace(mark, spans=_spans(mark, lines)) for mark in found]
     written: set[tuple[str, frozenset[str] | str]] = set()
     kept = []
     for mark in found:
@@ -40,6 +45,16 @@ def marks_of(problem: Problem, solution: Solution) -> list[Mark]:
             written.add((mark.kind, place))
             kept.append(mark)
     return kept
+
+
+def _spans(mark: Mark, lines: Sequence[str]) -> bool:
+    """Whether other points of a line lie between the ends of a length."""
+    if mark.kind != "length":
+        return False
+    first, second = tuple(mark.points)
+    return any(
+        first in line and second in line and abs(line.index(first) - line.index(second)) > 1 for line in lines
+    )
 
 
 def _marks(problem: Problem) -> Iterator[Mark]:
