@@ -1,6 +1,7 @@
 """Problems are read from every source; what cannot be put or scored is named."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,12 @@ def test_tables_of_questions_and_answers_are_read(tmp_path):
     assert [item.letter for item in items] == [None, "B", "B"]
     assert [item.kind for item in items] == ["auto", "choice", "auto"]
     assert (items[0].steps, items[1].subset) == (1, "hard")
+
+
+def test_the_problems_that_come_with_the_package_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    items = read_items(Path("samples"))
+    assert len(items) == 12 and all(item.facts and item.problem is not None for item in items)
 
 
 def test_the_shared_word_problems_and_problems_are_read(shared_data):

@@ -158,7 +158,8 @@ def run(
 
     Args:
         problems: Files or folders: our problems.jsonl, the official GeoEval JSON, Geometry3K or FormalGeo7k
-            folders, or a table with columns question, answer and perhaps options, image, facts, subset.
+            folders, a table with columns question, answer and perhaps options, image, facts, subset, or
+            samples.
         model: A chat model (smollm2, a folder, org/name, openai/MODEL, inspect/PROVIDER/MODEL) or
             solver/constant, random-choice, realiser, forward-chain; may be given more than once.
         input: What is shown: text, text+facts, text+diagram (the picture), all; may be given more than once.

@@ -85,6 +85,8 @@ def _in_words(fact: str) -> str:
 
 
 def _look(path: Path) -> Format:
+    if str(path) == "samples" and not path.exists():  # the package's own, see `read_problems`
+        return "etude"
     if path.is_dir():
         if (path / "problems").is_dir():
             return "formalgeo7k"
