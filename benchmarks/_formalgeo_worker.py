@@ -1,16 +1,18 @@
-"""One problem for FormalGeo's forward search, in an environment of its own where etude need not be installed.
+"""Problems for FormalGeo's forward search, in an environment of its own where etude need not be installed.
 
     python benchmarks/_formalgeo_worker.py GDL_FOLDER SECONDS < problems.jsonl
 
 Every line of stdin is one problem in FormalGeo7k's fields; every line of stdout says whether the search
 reached the known answer within the limit of CPU seconds, and how many it took. The search is random (the
-best forward strategy that its authors report), with every theorem allowed.
+best forward strategy that its authors report), with every theorem allowed; each problem has a process of
+its own, so that nothing of one runs on in the next.
 """
 
 import contextlib
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -18,12 +20,38 @@ from pathlib import Path
 from typing import Any
 
 
-class _TooLongError(Exception):
-    pass
+def _search(problem: dict[str, Any], searcher: Any) -> str:
+    random.seed(0)
+    try:
+        with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
+            searcher.init_search(problem)
+            searcher.problem.check_goal()
+            solved = searcher.problem.goal.solved or searcher.search()[0]
+    except Exception as error:  # whatever the peer raises is its result for this problem
+        return f"error: {type(error).__name__}"
+    return "solved" if solved else "not solved"
 
 
-def _stop(*_: Any) -> None:
-    raise _TooLongError
+def _alone(problem: dict[str, Any], searcher: Any, seconds: float) -> dict[str, Any]:
+    """Search in a child that the kernel stops after the limit of CPU seconds."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+        limit = int(seconds + time.process_time()) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+        begin = time.process_time()
+        status = _search(problem, searcher)
+        os.write(write, json.dumps({"status": status, "seconds": time.process_time() - begin}).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    found = json.loads(said) if said else {"status": "time", "seconds": seconds}
+    if found["status"] == "solved" and found["seconds"] > seconds:
+        found["status"] = "time"
+    return {"id": problem["problem_id"], **found}
 
 
 def main() -> None:
@@ -36,27 +64,9 @@ def main() -> None:
         for name in ("predicate", "theorem")
     )
     uses = {name.partition("(")[0]: (1, 1) for name in theorems}
-    signal.signal(signal.SIGPROF, _stop)
+    searcher = ForwardSearcher(predicates, theorems, "rs", 15, 20, uses)
     for line in sys.stdin:
-        problem = {"problem_level": 1, **json.loads(line)}
-        random.seed(0)
-        searcher = ForwardSearcher(predicates, theorems, "rs", 15, 20, uses)
-        begin, status = time.process_time(), "not solved"
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        try:
-            with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
-                searcher.init_search(problem)
-                searcher.problem.check_goal()
-                solved = searcher.problem.goal.solved or searcher.search()[0]
-            status = "solved" if solved else "not solved"
-        except _TooLongError:
-            status = "time"
-        except Exception as error:  # whatever the peer raises is its result for this problem
-            status = f"error: {type(error).__name__}"
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-        found = {"id": problem["problem_id"], "status": status, "seconds": time.process_time() - begin}
-        print(json.dumps(found), flush=True)
+        print(json.dumps(_alone({"problem_level": 1, **json.loads(line)}, searcher, seconds)), flush=True)
 
 
 if __name__ == "__main__":
