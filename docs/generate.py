@@ -20,7 +20,7 @@ from etude.render import TableBlock
 from etude.render.terminal import cell, is_numeric
 
 ROOT = Path(__file__).resolve().parents[1]
-VARIANTS = {"slow": " --scale slow", "mini": " --model mini-pt/model"}  # docs/results/VARIANT/NAME.json -> options
+VARIANTS = {"slow": " --scale slow", "mini": " --model mini-pt/model"}  # results/VARIANT/NAME.json: options
 
 
 def markdown(block: TableBlock) -> str:
