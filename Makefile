@@ -9,8 +9,8 @@ demo: .venv/.installed  ## every method once, on embedded models and samples; wr
 	$(BIN)/etude models pull
 	$(BIN)/etude demo
 
-test: .venv/.installed-dev  ## the quick suite
-	$(BIN)/python -m pytest
+test: .venv/.installed-dev  ## the quick suite, on two cores
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 slow: .venv/.installed-dev  ## the long tests
 	$(BIN)/python -m pytest -m slow

@@ -1,6 +1,10 @@
 """Where the tests find research data, which is not part of the product."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: more threads than cores are slower than one
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 
