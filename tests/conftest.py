@@ -2,7 +2,7 @@
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: more threads than cores are slower than one
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; torch is imported after this
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable
