@@ -515,6 +515,7 @@ _ALL = (
             "attack": "Try a labeller on injected instructions, stuffed keywords, copied queries",
             "monitor": "Watch a labeller by gold probes in every batch; alarm on drift",
             "cost": "Count pairs, tokens, money and hours before anything is asked",
+            "build": "Write a collection of ir-datasets as documents, topics and gold",
         },
         claim="Labels that agree with people only moderately still rank systems as people do.",
         data=(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from etude.methods.relevance.circularity import circularity
     from etude.methods.relevance.collection import Pair
     from etude.methods.relevance.comparing import agree, ensemble, monitor, rank
+    from etude.methods.relevance.irds import build
     from etude.methods.relevance.labels import Ensemble, Label, Labeller
     from etude.methods.relevance.llm_labeller import LLMLabeller
     from etude.methods.relevance.making import label, prompts
@@ -46,6 +47,7 @@ __getattr__, __dir__, __all__ = lazy(
         "agree": "comparing",
         "agreement": "agreement",
         "attack": "trials",
+        "build": "irds",
         "calibrate": "trials",
         "circularity": "circularity",
         "cost": "trials",
