@@ -16,6 +16,7 @@ import numpy as np
 from etude.errors import EtudeError
 from etude.methods.geoeval.cdl import Call, Node, Number, Operation, Points, print_cdl, variables_of, walk
 from etude.methods.geoeval.constraints import Constraints
+from etude.methods.geoeval.mirroring import turn_over
 from etude.methods.geoeval.problems import Problem
 from etude.methods.geoeval.realiser import THOROUGH, Realiser
 from etude.methods.geoeval.renaming import new_letters, rename_problem
@@ -26,14 +27,6 @@ Kind: TypeAlias = Literal["letters", "order", "words", "units", "mirror"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 UNIT_FACTOR = 10
 _SAME = 1e-6
-_AGAINST_THE_CLOCK = {
-    "MeasureOfAngle",
-    "MeasureOfArc",
-    "LengthOfArc",
-    "AreaOfSector",
-    "PerimeterOfSector",
-    "Angle",
-}
 
 
 @dataclass(frozen=True)
@@ -155,7 +148,7 @@ def _mirrored(problem: Problem) -> Problem:
     """The picture turned over: what ran counter-clockwise is written the other way round."""
 
     def turned(fact: Call) -> str:
-        return print_cdl(_turn_over(fact))
+        return print_cdl(turn_over(fact))
 
     positions = problem.points_px
     changed = problem.changed(
@@ -167,26 +160,6 @@ def _mirrored(problem: Problem) -> Problem:
         image=None,
     )
     return changed.changed(problem_text_en=question_of(changed.text_facts, changed.goal))
-
-
-def _turn_over(node: Node) -> Node:
-    if not isinstance(node, Call):
-        if isinstance(node, Operation):
-            return Operation(node.symbol, _turn_over(node.left), _turn_over(node.right))
-        return node
-    groups = [a.letters for a in node.arguments if isinstance(a, Points)]
-    if node.name == "Shape":
-        edges = [g[::-1] if len(g) == 2 else g[0] + g[:0:-1] for g in reversed(groups)]
-        return Call("Shape", tuple(map(Points, edges)))
-    if node.name == "Cocircular":
-        return Call(node.name, (Points(groups[0]), Points(groups[1][::-1])))
-    if node.name == "PerpendicularBetweenLine":
-        return Call(node.name, node.arguments[::-1])
-    if node.name in ("MeasureOfAngle", "Angle"):
-        return Call(node.name, (Points(groups[0][::-1]),))
-    if node.name in _AGAINST_THE_CLOCK:
-        return Call(node.name, (Points(groups[0][0] + groups[0][:0:-1]),))
-    return Call(node.name, tuple(_turn_over(argument) for argument in node.arguments))
 
 
 def applicable(problem: Problem, kinds: Sequence[Kind], seed: int) -> list[tuple[Kind, Problem | EtudeError]]:

@@ -14,6 +14,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from etude.errors import EtudeError
+from etude.methods.geoeval.canonical import canonical_form
 from etude.methods.geoeval.cdl import print_cdl
 from etude.methods.geoeval.certificate import NULL_TOLERANCE, Certificate, free_change
 from etude.methods.geoeval.constraints import Constraints
@@ -70,8 +72,12 @@ class Realiser:
     """
 
     def __init__(self, problem: Problem, *, seed: int = 0) -> None:
-        self.problem = problem
-        self.constraints = Constraints(problem)
+        self.form = canonical_form(problem)
+        try:
+            self.constraints = Constraints(self.form.problem)
+        except EtudeError:
+            Constraints(problem)  # says it in the letters that the user wrote
+            raise
         self.seed = seed
 
     def solve(self, *, least_starts: int = 1) -> Solution:
@@ -82,7 +88,7 @@ class Realiser:
         """
         c = self.constraints
         rng = np.random.default_rng(self.seed)
-        construction = sorted(self.problem.construction, key=print_cdl)
+        construction = sorted(self.form.problem.construction, key=print_cdl)
         layout = planar_layout(construction, list(c.measures.points), c.centers)
         homes = np.empty((0, c.measures.size))
         nearest = _Nearest()
@@ -120,7 +126,7 @@ class Realiser:
         slack = c.slack(homes)[int(usual)]
         admissible = slack > 0
         if not admissible.any():
-            fact = print_cdl(c.most_violated(homes[int(np.argmax(slack))]))
+            fact = self.form.original(c.most_violated(homes[int(np.argmax(slack))]))
             reason = f"the facts break the drawing: {fact} closes up or does not run counter-clockwise"
             certificate = Certificate(
                 False, starts=nearest.tried, least_slack=float(slack.max()), reason=reason, facts=(fact,)
@@ -137,7 +143,7 @@ class Realiser:
         if free > NULL_TOLERANCE:
             status, reason = (
                 "free",
-                f"{print_cdl(self.problem.goal.arguments[0])} can change while all facts hold",
+                f"{self.form.original(self.form.problem.goal.arguments[0])} can change while all facts hold",
             )
         elif not agree.all():
             status, reason = "several answers", "pictures that keep all facts give different answers"
@@ -170,7 +176,9 @@ class Realiser:
         if nearest.z is not None:
             r, _ = self.constraints.residuals(nearest.z[None], np.zeros((1, 1)))
             order = [i for i in np.argsort(-np.abs(r[0]))[:3] if abs(r[0, i]) > SOLVED]
-            facts = tuple(dict.fromkeys(print_cdl(self.constraints.equations[i].fact) for i in order))
+            facts = tuple(
+                dict.fromkeys(self.form.original(self.constraints.equations[i].fact) for i in order)
+            )
         reason = f"no picture keeps all facts; the nearest breaks {' and '.join(facts) or 'one'}"
         certificate = Certificate(False, nearest.residual, starts=nearest.tried, reason=reason, facts=facts)
         return Solution("no picture", certificate=certificate)
@@ -189,8 +197,11 @@ class Realiser:
     ) -> tuple[dict[str, tuple[float, float]], dict[str, float], dict[str, float]]:
         """Coordinates, radii and unknowns of a picture."""
         m = self.constraints.measures
+        names = {new: old for old, new in self.form.letters.items()}
+        turn = -1.0 if self.form.mirrored else 1.0
         coordinates = {
-            p: (float(z[2 * i]) * m.unit, float(z[2 * i + 1]) * m.unit) for p, i in m.points.items()
+            names.get(p, p): (turn * float(z[2 * i]) * m.unit, float(z[2 * i + 1]) * m.unit)
+            for p, i in m.points.items()
         }
         radii: dict[str, float] = {}
         unknowns: dict[str, float] = {}
@@ -198,7 +209,7 @@ class Realiser:
             kind, _, own = name.partition(" ")
             entry = float(z[2 * len(m.points) + i])
             if kind == "radius":
-                radii[own] = entry * m.unit
+                radii[names.get(own, own)] = entry * m.unit
             else:
                 unknowns[own] = entry * self.constraints.expressions.variable_scale.get(own, 1.0)
         return coordinates, radii, unknowns
