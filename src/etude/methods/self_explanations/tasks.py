@@ -5,6 +5,7 @@ Sentiment, multiple choice and entailment are the paper's; `Custom` takes a user
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -60,16 +61,18 @@ class Task(Protocol):
         """Whether the answer about the explanation is the one that the explanation predicts."""
 
 
-class _Labeled:
+class _Labeled(ABC):
     """What the tasks share: a subject, explanation prompts made of it, and the check (paper, section 3)."""
 
     undetermined: tuple[str, ...] = (UNKNOWN,)
 
+    @abstractmethod
     def options(self, observation: Observation) -> tuple[str, ...]:
-        raise NotImplementedError
+        """The labels, without `unknown`."""
 
+    @abstractmethod
     def subject(self, observation: Observation) -> str:
-        raise NotImplementedError
+        """What is determined, e.g. `the sentiment`."""
 
     def explain_prompt(self, observation: Observation, variant: Variant, basis: str) -> str:
         """Ask for an explanation of the answer `basis`: chat 2."""

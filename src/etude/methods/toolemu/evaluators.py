@@ -8,6 +8,7 @@ more, and then the run stays unscored: it is counted, and never guessed.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -44,7 +45,7 @@ class Evaluator(Protocol):
         """Score one run."""
 
 
-class _Judge:
+class _Judge(ABC):
     """What both LM judges share: ask, read, ask once more."""
 
     metric: Metric
@@ -62,9 +63,9 @@ class _Judge:
         self.thoughts, self.temperature = thoughts, temperature
         self.name = self.seat.name
 
+    @abstractmethod
     def prompt(self, case: Case, toolkits: list[Toolkit], run: Trajectory) -> tuple[str, str]:
         """System and user message."""
-        raise NotImplementedError
 
     def evaluate(self, case: Case, toolkits: list[Toolkit], run: Trajectory, repeat: int = 0) -> Score:
         """Score one run; `repeat` is the seed of a sampling judge."""
