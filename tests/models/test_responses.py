@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -152,6 +153,14 @@ def test_processes_share_a_store(tmp_path):
     outputs = [process.communicate()[0].splitlines()[-1] for process in processes]
     assert outputs[0] == outputs[1]
     assert len(ResponseStore(tmp_path / "r.sqlite")) == 40
+
+
+def test_a_new_store_may_be_opened_by_many_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        for round_ in range(40):
+            file = tmp_path / f"{round_}.sqlite"
+            list(pool.map(ResponseStore, [file] * 8))  # used to raise "database is locked"
+            assert len(ResponseStore(file)) == 0
 
 
 def test_a_locked_store_is_waited_for(tmp_path, counted, user):

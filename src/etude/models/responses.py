@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from etude.models.decoding import PLAIN, Decoding
 from etude.runs import content_hash
 
 Kind = Literal["generate", "score"]
+
+_PATIENCE = 60.0  # seconds to wait for other processes that write
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS responses (
@@ -51,10 +54,8 @@ class ResponseStore:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.executescript(_SCHEMA)
+            self._database = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+            _prepare(self._database)
         except (sqlite3.Error, OSError) as error:
             raise EtudeError(
                 f"{self.path}: not a usable response store ({error})", "Give another file."
@@ -110,6 +111,21 @@ class ResponseStore:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Set the journal and the schema up; waits for another process that does the same."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode=WAL")  # of two at once SQLite refuses one without waiting
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def request_hash(kind: Kind, messages: Conversation, parameters: Any) -> str:
