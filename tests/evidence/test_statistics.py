@@ -5,7 +5,14 @@ import pytest
 from scipy import stats
 
 from etude.errors import EtudeError
-from etude.evidence import bootstrap_interval, holm, parse_seeds, sign_flip_p_value
+from etude.evidence import (
+    bootstrap_interval,
+    holm,
+    mcnemar_p_value,
+    parse_seeds,
+    sign_flip_p_value,
+    wilson_interval,
+)
 from etude.evidence.statistics import mean_interval
 
 
@@ -80,3 +87,21 @@ def test_seeds_are_read_as_people_write_them() -> None:
     for wrong in ("", "a", "1,1", "3-1"):
         with pytest.raises(EtudeError):
             parse_seeds(wrong)
+
+
+@pytest.mark.parametrize("counts", [(0, 1), (1, 1), (3, 10), (62, 526), (526, 526), (0, 450), (200, 400)])
+def test_the_interval_of_a_rate_is_wilsons(counts: tuple[int, int]) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    found = wilson_interval(*counts)
+    low, high = proportion_confint(*counts, method="wilson")
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (8, 2), (3, 3), (40, 12)])
+def test_mcnemar_agrees_with_statsmodels(b: int, c: int) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar as theirs
+
+    expected = theirs([[10, b], [c, 10]], exact=True).pvalue if b + c else 1.0
+    assert mcnemar_p_value(b, c) == pytest.approx(min(expected, 1.0))

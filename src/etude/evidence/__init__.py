@@ -22,7 +22,14 @@ from etude.evidence.claim import (
 )
 from etude.evidence.evidence import Evidence, Finding, PartFinding
 from etude.evidence.runner import run_claim
-from etude.evidence.statistics import bootstrap_interval, holm, sign_flip_p_value
+from etude.evidence.statistics import (
+    Interval,
+    bootstrap_interval,
+    holm,
+    mcnemar_p_value,
+    sign_flip_p_value,
+    wilson_interval,
+)
 
 __all__ = [
     "Arm",
@@ -32,13 +39,16 @@ __all__ = [
     "Contrast",
     "Evidence",
     "Finding",
+    "Interval",
     "Measurement",
     "Part",
     "PartFinding",
     "Scale",
     "bootstrap_interval",
     "holm",
+    "mcnemar_p_value",
     "parse_seeds",
     "run_claim",
     "sign_flip_p_value",
+    "wilson_interval",
 ]

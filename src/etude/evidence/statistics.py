@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 RESAMPLES = 9999
 CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its 95 % interval; the interval is infinite where nothing is known of it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """As `0.512 [0.471, 0.553]`."""
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def wilson_interval(successes: int, trials: int) -> Interval | None:
+    """A share with Wilson's 95 % interval; None of nothing."""
+    if not trials:
+        return None
+    from scipy.stats import binomtest
+
+    found = binomtest(successes, trials).proportion_ci(method="wilson")
+    return Interval(successes / trials, float(found.low), float(found.high))
 
 
 def bootstrap_interval(
@@ -103,6 +127,20 @@ def sign_flip_p_value(differences: np.ndarray, weights: np.ndarray | None = None
         rng=np.random.default_rng(0),
     )
     return float(found.pvalue)
+
+
+def mcnemar_p_value(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value of McNemar's test: are the discordant pairs split evenly?
+
+    Args:
+        only_first: Pairs in which only the first is right.
+        only_second: Pairs in which only the second is right.
+    """
+    if only_first + only_second == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_first, only_first + only_second).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -20,7 +20,7 @@ from etude.errors import EtudeError
 from etude.methods.geoeval import report, run, score
 from etude.methods.geoeval.baselines import chance_level, random_choice
 from etude.methods.geoeval.readers import read_items
-from etude.methods.geoeval.summary import accuracy, mcnemar, paired_tests
+from etude.methods.geoeval.summary import accuracy, paired_tests
 from etude.models import Reply, register_scripted
 
 QUIZ = (
@@ -101,14 +101,6 @@ def test_pairs_are_tested_between_arms_and_between_parents_and_built_problems(qu
     assert (arms.pairs, arms.only_first, arms.only_second) == (5, 4, 0)
     assert (built.first, built.second) == ("scripted/oracle: parents", "scripted/oracle: backward")
     assert (built.pairs, built.only_first, built.only_second) == (2, 1, 0)
-
-
-@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (8, 2), (3, 3), (40, 12)])
-def test_mcnemar_agrees_with_statsmodels(b, c):
-    from statsmodels.stats.contingency_tables import mcnemar as theirs
-
-    expected = theirs([[10, b], [c, 10]], exact=True).pvalue if b + c else 1.0
-    assert mcnemar(b, c) == pytest.approx(min(expected, 1.0))
 
 
 def test_wilson_intervals_agree_with_statsmodels():

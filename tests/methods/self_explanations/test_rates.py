@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from etude.methods.self_explanations.rates import cells_of, paired_interval, wilson
+from etude.methods.self_explanations.rates import cells_of, paired_interval
 from etude.methods.self_explanations.rows import Row
 from etude.methods.self_explanations.variants import Variant
 
@@ -19,15 +19,6 @@ def row(id, *, faithful=True, control=False, kind="attribution", **fields):
         "faithful": faithful, "control_faithful": control, "flip": True, "control_flip": False,
     }  # fmt: skip
     return Row(**{**values, **fields})
-
-
-@pytest.mark.parametrize("counts", [(0, 1), (1, 1), (3, 10), (62, 526), (526, 526), (0, 450), (200, 400)])
-def test_the_interval_of_a_rate_is_wilsons(counts):
-    from statsmodels.stats.proportion import proportion_confint
-
-    found = wilson(*counts)
-    low, high = proportion_confint(*counts, method="wilson")
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-9)
 
 
 def test_the_paired_interval_is_the_percentile_bootstrap():

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from etude.errors import EtudeError
 from etude.methods.counting_stars.cells import Cell, Haystacks
 from etude.methods.counting_stars.tables import Answer, tables
-from etude.runs import atomic_path, content_hash
-
-_STOP: dict[str, Any] = {
-    "stop": "stop",
-    "length": "max_tokens",
-    "refused": "content_filter",
-    "error": "unknown",
-}
+from etude.models.inspect_logs import inspect_sample, require_inspect, write_inspect_log
 
 
 def write_inspect_logs(
@@ -30,99 +20,41 @@ def write_inspect_logs(
     Raises:
         EtudeError: inspect-ai is not installed.
     """
-    try:
-        from inspect_ai.log import (
-            EvalConfig,
-            EvalDataset,
-            EvalLog,
-            EvalMetric,
-            EvalResults,
-            EvalSample,
-            EvalScore,
-            EvalSpec,
-            write_eval_log,
-        )
-        from inspect_ai.model import (
-            ChatCompletionChoice,
-            ChatMessageAssistant,
-            ChatMessageUser,
-            ModelOutput,
-            ModelUsage,
-        )
+    require_inspect()
+    from inspect_ai.model import ChatMessageUser
 
-        from etude.methods.counting_stars.inspect_task import star_score
-    except ImportError as error:
-        raise EtudeError(
-            "Inspect logs need the package inspect-ai", "pip install 'etude[inspect]'"
-        ) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    from etude.methods.counting_stars.inspect_task import star_score
+
     scored = list(tables(cells, answers)[0].iter_rows(named=True))
     written = []
     for model in dict.fromkeys(name for name, _ in answers):
-        samples = []
-        for cell in cells:
-            answer = answers.get((model, cell.id))
-            if answer is None:
-                continue
-            prompt = ChatMessageUser(content=haystacks.prompt(cell).text)
-            reply = ChatMessageAssistant(content=answer.raw, model=model, source="generate")
-            stop = _STOP[answer.stop_reason]
-            prompt_tokens, output_tokens = answer.prompt_tokens or 0, answer.output_tokens or 0
-            usage = ModelUsage(
-                input_tokens=prompt_tokens,
-                output_tokens=output_tokens,
-                total_tokens=prompt_tokens + output_tokens,
-                input_tokens_cache_read=answer.cached_tokens,
-            )
-            samples.append(
-                EvalSample(
-                    id=cell.id,
-                    epoch=1,
-                    input=[prompt],
-                    target=json.dumps(cell.counts),
-                    messages=[prompt, reply],
-                    output=ModelOutput(
-                        model=model,
-                        choices=[ChatCompletionChoice(message=reply, stop_reason=stop)],
-                        usage=usage,
-                        time=answer.seconds,
-                    ),
-                    scores={"star_scorer": star_score(cell, answer.raw, answer.stop_reason, "official")},
-                    metadata={"length": cell.length, "seed": cell.seed, "cell": cell.model_dump(mode="json")},
-                    model_usage={model: usage},
-                    total_time=answer.seconds,
-                )
-            )
-        values = [row["score_official"] for row in scored if row["model"] == model]
-        log = EvalLog(
-            status="success" if len(samples) == len(cells) else "cancelled",
-            eval=EvalSpec(
-                created=created,
-                task="etude/counting_stars",
-                task_id=content_hash([cell.id for cell in cells])[:22],
-                run_id=content_hash([model, created])[:22],
-                dataset=EvalDataset(
-                    name="counting_stars", samples=len(cells), sample_ids=[cell.id for cell in cells]
-                ),
+        samples = [
+            inspect_sample(
+                cell.id,
+                [ChatMessageUser(content=haystacks.prompt(cell).text)],
+                answer.raw,
                 model=model,
-                config=EvalConfig(),
-            ),
-            results=EvalResults(
-                total_samples=len(cells),
-                completed_samples=len(samples),
-                scores=[
-                    EvalScore(
-                        name="star_scorer",
-                        scorer="etude/star_scorer",
-                        metrics={"mean": EvalMetric(name="mean", value=fmean(values))},
-                    )
-                ],
-            ),
+                target=json.dumps(cell.counts),
+                scores={"star_scorer": star_score(cell, answer.raw, answer.stop_reason, "official")},
+                metadata={"length": cell.length, "seed": cell.seed, "cell": cell.model_dump(mode="json")},
+                stop_reason=answer.stop_reason,
+                prompt_tokens=answer.prompt_tokens or 0,
+                output_tokens=answer.output_tokens or 0,
+                cached_tokens=answer.cached_tokens,
+                seconds=answer.seconds,
+            )
+            for cell in cells
+            if (answer := answers.get((model, cell.id))) is not None
+        ]
+        log = write_inspect_log(
+            folder,
+            model,
+            task="counting_stars",
+            model=model,
             samples=samples,
+            scorer="star_scorer",
+            metrics={"mean": fmean(row["score_official"] for row in scored if row["model"] == model)},
+            dataset=[cell.id for cell in cells],
         )
-        path = folder / f"{model.replace('/', '_')}.eval"
-        with atomic_path(path) as temporary:
-            write_eval_log(log, str(temporary), format="eval")
-        written.append(path)
+        written.append(log)
     return written

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from etude.errors import EtudeError
-from etude.evidence import Arm, Check, Claim, Comparison, Measurement, Part, Scale, bootstrap_interval
+from etude.evidence import (
+    Arm,
+    Check,
+    Claim,
+    Comparison,
+    Measurement,
+    Part,
+    Scale,
+    bootstrap_interval,
+    mcnemar_p_value,
+    wilson_interval,
+)
 from etude.methods.geoeval.backward import BackwardProblem, Rejections, make_backward
 from etude.methods.geoeval.baselines import CONSTANT, random_choice
 from etude.methods.geoeval.equivalence import check_answer
@@ -30,7 +41,6 @@ from etude.methods.geoeval.readers import item_of
 from etude.methods.geoeval.realiser import Realiser
 from etude.methods.geoeval.scorer_audit import audit_scorer
 from etude.methods.geoeval.solving import STEP_BANDS, step_band
-from etude.methods.geoeval.summary import mcnemar
 from etude.runs import file_hash
 
 if TYPE_CHECKING:
@@ -310,7 +320,7 @@ def _no_drop(evidence: Evidence) -> tuple[bool, str]:
     detail = (
         f"forward {values[0].mean():.1%}, backward {values[1].mean():.1%}, drop {drop.mean():+.1%} "
         f"[{low:+.1%}, {high:+.1%}] on {len(units)} pairs; "
-        f"McNemar p = {mcnemar(*only):.3g} ({only[0]} against {only[1]})"
+        f"McNemar p = {mcnemar_p_value(*only):.3g} ({only[0]} against {only[1]})"
     )
     return high < DROP, detail
 
@@ -369,13 +379,11 @@ def _few(evidence: Evidence, name: str) -> tuple[bool, str]:
 
 def _blocks(evidence: Evidence) -> list[Block]:
     """Wilson intervals by steps, the audit, why candidates were rejected."""
-    from scipy.stats import binomtest
-
     from etude.render import TableBlock
 
     steps = []
     for band, (right, n) in _by_band(evidence).items():
-        interval = binomtest(right, n).proportion_ci(method="wilson") if n else None
+        interval = wilson_interval(right, n)
         shown = f"{interval.low:.1%} to {interval.high:.1%}" if interval else ""
         steps.append((band, n, right / max(n, 1), shown))
     accepted = evidence.arm("scorers").fact("accepted") or {}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from etude.evidence import holm
+from etude.evidence import holm, mcnemar_p_value, wilson_interval
 
 Grouping = Literal["subset", "source", "diagram", "complexity", "step_band", "knowledge", "status"]
 GROUPINGS: tuple[Grouping, ...] = ("subset", "source", "diagram", "complexity", "step_band", "knowledge")
@@ -101,20 +101,9 @@ class PairedTest:
 
 def accuracy(flags: Sequence[bool]) -> Accuracy:
     """The share of true flags with its Wilson interval."""
-    from scipy.stats import binomtest
-
-    correct, items = sum(flags), len(flags)
-    interval = binomtest(correct, items).proportion_ci(method="wilson")
-    return Accuracy(correct, items, float(interval.low), float(interval.high))
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test: are the discordant pairs split evenly?"""
-    from scipy.stats import binomtest
-
-    if only_first + only_second == 0:
-        return 1.0
-    return float(binomtest(only_first, only_first + only_second).pvalue)
+    share = wilson_interval(sum(flags), len(flags))
+    assert share is not None
+    return Accuracy(sum(flags), len(flags), share.low, share.high)
 
 
 def arm_labels(arms: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
@@ -195,8 +184,8 @@ def _test(first: str, second: str, pairs: pl.DataFrame, column: str) -> PairedTe
     if pairs.is_empty():
         return None
     a, b = pairs[column], pairs[f"{column}_2"]
-    only_first, only_second = int((a & ~b).sum()), int((~a & b).sum())
-    return PairedTest(first, second, pairs.height, only_first, only_second, mcnemar(only_first, only_second))
+    only = int((a & ~b).sum()), int((~a & b).sum())
+    return PairedTest(first, second, pairs.height, *only, mcnemar_p_value(*only))
 
 
 def _shown(name: str, value: Any) -> str:

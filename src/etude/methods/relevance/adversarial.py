@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etude.errors import EtudeError
-from etude.methods.relevance.agreement import Estimate, by_query
+from etude.evidence import Interval
+from etude.methods.relevance.agreement import by_query
 from etude.methods.relevance.collection import Pair
 from etude.methods.relevance.labels import Labeller, grades_of
 from etude.methods.relevance.wording import FENCE
@@ -62,7 +63,7 @@ class AttackEffect:
     unusable: int
     mean_label: float | None
     called_relevant: float | None
-    lift: Estimate | None
+    lift: Interval | None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.errors import EtudeError
-from etude.evidence import bootstrap_interval
+from etude.evidence import Interval, bootstrap_interval
 from etude.render import Text, show, table
 
 if TYPE_CHECKING:
@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 RESAMPLES = 1999
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % bootstrap interval by query; the interval is infinite with one query."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """As `0.512 [0.471, 0.553]`."""
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -65,10 +52,10 @@ class Agreement:
     gold_only: int
     labels_only: int
     binarize: int
-    kappa: Estimate | None
-    kappa_graded: Estimate | None
-    auc: Estimate | None
-    mae: Estimate
+    kappa: Interval | None
+    kappa_graded: Interval | None
+    auc: Interval | None
+    mae: Interval
     bias: float
     prevalence_gold: float
     prevalence_labels: float
@@ -79,7 +66,7 @@ class Agreement:
         """The numbers with their intervals, the confusion table and the alarms."""
         from rich.console import Group
 
-        def shown(one: Estimate | None) -> str:
+        def shown(one: Interval | None) -> str:
             return "undefined" if one is None else str(one)
 
         rows = [
@@ -139,7 +126,7 @@ def agreement(
     whole = np.floor(x + 0.5).astype(np.int64)
     relevant, found = (g >= binarize).astype(np.int64), (whole >= binarize).astype(np.int64)
 
-    def estimate(statistic: Callable[[Floats], Floats]) -> Estimate | None:
+    def estimate(statistic: Callable[[Floats], Floats]) -> Interval | None:
         return by_query(statistic, group, len(queries), resamples)
 
     alarms = []
@@ -177,7 +164,7 @@ def agreement(
 
 def by_query(
     statistic: Callable[[Floats], Floats], group: NDArray[Any], groups: int, resamples: int = RESAMPLES
-) -> Estimate | None:
+) -> Interval | None:
     """A weighted statistic with its bootstrap interval over groups (queries).
 
     Args:
@@ -193,7 +180,7 @@ def by_query(
     if not np.isfinite(value):
         return None
     if not resamples:
-        return Estimate(value, -np.inf, np.inf)
+        return Interval(value, -np.inf, np.inf)
 
     def resampled(index: Ints, seed: Ints) -> Floats:
         counts = np.stack([np.bincount(row, minlength=groups) for row in index]).astype(np.float64)
@@ -201,7 +188,7 @@ def by_query(
         return np.where(np.isfinite(found), found, value)  # a resample of one grade tells nothing
 
     low, high = bootstrap_interval(resampled, groups, resamples=resamples)
-    return Estimate(value, low, high)
+    return Interval(value, low, high)
 
 
 def weighted_kappa(gold: Ints, labels: Ints, weights: Floats) -> Floats:

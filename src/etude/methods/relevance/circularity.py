@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 import numpy as np
 from numpy.typing import NDArray
 
-from etude.methods.relevance.agreement import Estimate
+from etude.evidence import Interval
 from etude.methods.relevance.system_ranking import SystemRanking
 
 
@@ -51,7 +51,7 @@ class Circularity:
 
     measure: str
     shifts: list[RankShift]
-    lift: Estimate | None
+    lift: Interval | None
 
 
 def circularity(ranking: SystemRanking, shared: Sequence[str] = (), resamples: int = 999) -> Circularity:
@@ -72,11 +72,11 @@ def circularity(ranking: SystemRanking, shared: Sequence[str] = (), resamples: i
     if 0 < marked.sum() < len(marked):
         everything = np.arange(len(ranking.queries))
         value = _lift(ranking, marked, everything)
-        lift = Estimate(value, -np.inf, np.inf)
+        lift = Interval(value, -np.inf, np.inf)
         if len(everything) > 1:
             index = np.random.default_rng(0).integers(len(everything), size=(resamples, len(everything)))
             low, high = np.percentile([_lift(ranking, marked, i) for i in index], [2.5, 97.5])
-            lift = Estimate(value, float(low), float(high))
+            lift = Interval(value, float(low), float(high))
     return Circularity(ranking.measure, sorted(shifts, key=lambda s: (s.gold_rank, s.run)), lift)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from etude.data import write_records
 from etude.errors import EtudeError
+from etude.evidence import Interval
 from etude.methods import verb
-from etude.methods.relevance.agreement import Agreement, Estimate, agreement
+from etude.methods.relevance.agreement import Agreement, agreement
 from etude.methods.relevance.circularity import Circularity, circularity
 from etude.methods.relevance.drift import MonitorResult, monitor_batches
 from etude.methods.relevance.labels import (
@@ -63,7 +64,7 @@ class MeasureResult:
     """
 
     measure: str
-    tau: Estimate | None
+    tau: Interval | None
     rbo: float
     queries: int
     hard_query_rbo: float
@@ -84,7 +85,7 @@ class RankResult:
     """
 
     measures: list[MeasureResult]
-    kappa: Estimate | None
+    kappa: Interval | None
     page: str | None = None
 
     def __rich__(self) -> RenderableType:

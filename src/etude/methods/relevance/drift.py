@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from etude.errors import EtudeError
-from etude.methods.relevance.agreement import Agreement, Estimate, agreement, by_query
+from etude.evidence import Interval
+from etude.methods.relevance.agreement import Agreement, agreement, by_query
 from etude.methods.relevance.labels import Label, grades_of
 from etude.render import Text, show, table
 
@@ -39,7 +40,7 @@ class BatchCheck:
     unusable: int
     agreement: Agreement
     self_agreement: float
-    error_change: Estimate | None
+    error_change: Interval | None
     alarms: list[str]
 
 
@@ -127,7 +128,7 @@ def _error_change(
     before: Mapping[tuple[str, str], float],
     now: Mapping[tuple[str, str], float],
     shared: Sequence[tuple[str, str]],
-) -> Estimate | None:
+) -> Interval | None:
     if not shared:
         return None
     queries, group = np.unique([qid for qid, _ in shared], return_inverse=True)

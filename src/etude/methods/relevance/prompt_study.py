@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from etude.data.records import read_rows
 from etude.errors import EtudeError
+from etude.evidence import Interval
 from etude.methods.relevance.agreement import (
     RESAMPLES,
     Agreement,
-    Estimate,
     agreement,
     by_query,
     weighted_kappa,
@@ -65,8 +65,8 @@ class Choice:
     worst: str
     chosen_on: int
     kappa_there: float
-    held_out: Estimate | None
-    gain: Estimate | None
+    held_out: Interval | None
+    gain: Interval | None
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class PromptStudy:
     mean: float
     low: float
     high: float
-    median_kappa: Estimate | None
-    median_gain: Estimate | None
+    median_kappa: Interval | None
+    median_gain: Interval | None
     choice: Choice | None = None
 
     def __rich__(self) -> RenderableType:
@@ -278,7 +278,7 @@ def _paired(
         [list[Callable[[NDArray[np.float64]], NDArray[np.float64]]]],
         Callable[[NDArray[np.float64]], NDArray[np.float64]],
     ],
-) -> Estimate | None:
+) -> Interval | None:
     """A statistic of several label sets' kappas, with its interval; every set keeps its own usable pairs."""
     pairs = sorted(gold)
     queries, group = np.unique([qid for qid, _ in pairs], return_inverse=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etude.errors import EtudeError
-from etude.methods.relevance.agreement import Estimate
+from etude.evidence import Interval
 from etude.methods.relevance.rank_overlap import PERSISTENCE, ranks, rbo
 from etude.methods.relevance.trec import SystemRun
 
@@ -76,7 +76,7 @@ class SystemRanking:
         )
         return len(set(gold) & set(labels)) / len(gold)
 
-    def tau(self, resamples: int = 999) -> Estimate | None:
+    def tau(self, resamples: int = 999) -> Interval | None:
         """Kendall's tau-b between the rankings of the runs, with its bootstrap interval over queries.
 
         None where all runs have the same score under one of the two.
@@ -85,11 +85,11 @@ class SystemRanking:
         if not np.isfinite(value):
             return None
         if len(self.queries) < 2:
-            return Estimate(value, -np.inf, np.inf)
+            return Interval(value, -np.inf, np.inf)
         index = np.random.default_rng(0).integers(len(self.queries), size=(resamples, len(self.queries)))
         found = [kendall_tau(self.gold[:, i].mean(1), self.labels[:, i].mean(1)) for i in index]
         low, high = np.nanpercentile(found, [2.5, 97.5])
-        return Estimate(value, float(low), float(high))
+        return Interval(value, float(low), float(high))
 
     def _difficulty(self) -> tuple[dict[str, float], dict[str, float]]:
         return (

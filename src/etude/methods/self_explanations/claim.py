@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.errors import EtudeError
-from etude.evidence import Arm, Check, Claim, Comparison, Measurement, Part, Scale
+from etude.evidence import Arm, Check, Claim, Comparison, Interval, Measurement, Part, Scale
 from etude.methods.self_explanations.chats import PAPER_DECODING, Asker, Settings
 from etude.methods.self_explanations.experiment import explain_and_check
 from etude.methods.self_explanations.instruments import NAMES
@@ -343,7 +343,7 @@ def _verifications(evidence: Evidence, name: str) -> list[dict[str, Any]]:
 
 def _blocks(evidence: Evidence) -> list[Block]:
     """What every instrument got on each seed, and the real model's cells."""
-    from etude.methods.self_explanations.rates import Cell, Interval
+    from etude.methods.self_explanations.rates import Cell
     from etude.render import TableBlock
 
     rows = [

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from etude.errors import EtudeError
 from etude.methods.self_explanations.rates import cells_of
 from etude.methods.self_explanations.rows import Row
-from etude.runs import atomic_path, content_hash
+from etude.models.inspect_logs import require_inspect, write_inspect_log
 
 
 def write_inspect_logs(folder: Path, rows: Sequence[Row]) -> list[Path]:
@@ -18,27 +16,12 @@ def write_inspect_logs(folder: Path, rows: Sequence[Row]) -> list[Path]:
     Raises:
         EtudeError: inspect-ai is not installed.
     """
-    try:
-        from inspect_ai.log import (
-            EvalConfig,
-            EvalDataset,
-            EvalLog,
-            EvalMetric,
-            EvalResults,
-            EvalSample,
-            EvalScore,
-            EvalSpec,
-            write_eval_log,
-        )
-        from inspect_ai.model import ModelOutput
+    require_inspect()
+    from inspect_ai.log import EvalSample
+    from inspect_ai.model import ModelOutput
 
-        from etude.methods.self_explanations.inspect_task import messages_of, row_score
-    except ImportError as error:
-        raise EtudeError(
-            "Inspect logs need the package inspect-ai", "pip install 'etude[inspect]'"
-        ) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
+    from etude.methods.self_explanations.inspect_task import messages_of, row_score
+
     written = []
     for model, variant in dict.fromkeys((row.model, row.variant.name) for row in rows):
         mine = [row for row in rows if (row.model, row.variant.name) == (model, variant)]
@@ -61,35 +44,15 @@ def write_inspect_logs(folder: Path, rows: Sequence[Row]) -> list[Path]:
             **({"faithfulness": cell.faithfulness.value} if cell.faithfulness else {}),
             **({"control": cell.control.value} if cell.control else {}),
         }
-        log = EvalLog(
-            status="success",
-            eval=EvalSpec(
-                created=created,
-                task="etude/self_explanations",
-                task_id=content_hash([variant, [row.id for row in mine]])[:22],
-                run_id=content_hash([model, variant, created])[:22],
-                dataset=EvalDataset(
-                    name=mine[0].data, samples=len(mine), sample_ids=[row.id for row in mine]
-                ),
-                model=model,
-                config=EvalConfig(),
-            ),
-            results=EvalResults(
-                total_samples=len(mine),
-                completed_samples=len(mine),
-                scores=[
-                    EvalScore(
-                        name="faithful_scorer",
-                        scorer="etude/faithful_scorer",
-                        metrics={name: EvalMetric(name=name, value=value) for name, value in rates.items()},
-                    )
-                ],
-            ),
+        log = write_inspect_log(
+            folder,
+            f"{model}_{variant}",
+            task="self_explanations",
+            model=model,
             samples=samples,
+            scorer="faithful_scorer",
+            metrics=rates,
+            arguments={"data": mine[0].data, "variant": variant},
         )
-        safe = "".join(c if c.isalnum() or c in "-." else "_" for c in f"{model}_{variant}")
-        path = folder / f"{safe}.eval"
-        with atomic_path(path) as temporary:
-            write_eval_log(log, str(temporary), format="eval")
-        written.append(path)
+        written.append(log)
     return written

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from etude.evidence import holm, sign_flip_p_value
+from etude.evidence import Interval, holm, sign_flip_p_value, wilson_interval
 from etude.methods.self_explanations.rows import Row
 
 RESAMPLES = 10_000
@@ -20,18 +20,6 @@ FEWEST = 30
 """Counted observations below which a rate needs a warning."""
 MOST_MISMATCHES = 0.2
 MOST_MASKED = 0.5
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -119,16 +107,6 @@ def cells_of(rows: Iterable[Row], seed: int = 0) -> list[Cell]:
     return cells
 
 
-def wilson(successes: int, trials: int) -> Interval | None:
-    """A share with Wilson's 95 % interval; None of nothing."""
-    if not trials:
-        return None
-    from scipy.stats import binomtest
-
-    found = binomtest(successes, trials).proportion_ci(method="wilson")
-    return Interval(successes / trials, float(found.low), float(found.high))
-
-
 def paired_interval(differences: Sequence[float], seed: int = 0) -> Interval | None:
     """The mean of paired differences with its 95 % bootstrap interval (10,000 resamples, seeded).
 
@@ -169,12 +147,12 @@ def _cell(rows: Sequence[Row], seed: int) -> Cell:
         errors=len(failed),
         failed=tuple(failed[:20]),
         faithful=sum(bool(row.faithful) for row in kept),
-        faithfulness=wilson(sum(bool(row.faithful) for row in kept), len(kept)),
-        control=wilson(sum(bool(row.control_faithful) for row in paired), len(paired)),
+        faithfulness=wilson_interval(sum(bool(row.faithful) for row in kept), len(kept)),
+        control=wilson_interval(sum(bool(row.control_faithful) for row in paired), len(paired)),
         delta=paired_interval(differences, seed),
         p_value=sign_flip_p_value(np.array(differences)) if len(differences) > 1 else None,
         p_adjusted=None,
-        reference=wilson(sum(bool(row.reference_faithful) for row in referred), len(referred)),
+        reference=wilson_interval(sum(bool(row.reference_faithful) for row in referred), len(referred)),
         flip=_mean(row.flip for row in kept),
         control_flip=_mean(row.control_flip for row in paired),
         masked_share=_mean(row.masked_share for row in kept),

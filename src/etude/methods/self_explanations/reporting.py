@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from etude.evidence import Interval
 from etude.evidence.evidence import finite
-from etude.methods.self_explanations.rates import Cell, Interval
+from etude.methods.self_explanations.rates import Cell
 from etude.methods.self_explanations.wordings import WORDING_VERSION, wording_hash
 from etude.render import Figure, Section, TableBlock, Text, new_figure, save_page
 from etude.render.terminal import cell as as_text

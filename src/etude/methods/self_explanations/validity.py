@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from etude.evidence import Interval
 from etude.methods.self_explanations.chats import Asker, Settings
 from etude.methods.self_explanations.experiment import explain_and_check
 from etude.methods.self_explanations.instruments import NAMES, Mixture, as_chat, instrument
 from etude.methods.self_explanations.lexicon import Lexicon
 from etude.methods.self_explanations.observations import Observation
-from etude.methods.self_explanations.rates import Interval, cells_of
+from etude.methods.self_explanations.rates import cells_of
 from etude.methods.self_explanations.rows import Row
 from etude.methods.self_explanations.tasks import Sentiment
 from etude.methods.self_explanations.theory import listed_at_random, share_interval
