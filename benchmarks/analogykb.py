@@ -110,7 +110,9 @@ def mining(folder: Path, triples: int, rounds: int) -> dict[str, Any]:
     pq.write_table(table, parquet)
     with open(text, "w", encoding="utf-8") as handle:
         handle.write("rel\thead\ttail\n")
-        handle.writelines("\t".join(row) + "\n" for row in zip(*(c.to_pylist() for c in table.columns), strict=True))
+        handle.writelines(
+            "\t".join(row) + "\n" for row in zip(*(c.to_pylist() for c in table.columns), strict=True)
+        )
     del table
     found: dict[str, Any] = {"triples": triples}
     for kind, path in (("Parquet", parquet), ("text", text)):
@@ -130,7 +132,9 @@ def mining(folder: Path, triples: int, rounds: int) -> dict[str, Any]:
             f"{kind}: dictionary script, s": round(walls[0], 2),
             f"{kind}: etude, s": round(walls[1], 2),
             f"{kind}: ratio": round(walls[0] / walls[1], 1),
-            f"{kind}: ratio, lowest to highest": _range([p[0] / o[0] for p, o in zip(plain, ours, strict=True)]),
+            f"{kind}: ratio, lowest to highest": _range(
+                [p[0] / o[0] for p, o in zip(plain, ours, strict=True)]
+            ),
             f"{kind}: ratio of processor seconds": round(
                 statistics.median(p[1] / o[1] for p, o in zip(plain, ours, strict=True)), 1
             ),

@@ -120,7 +120,9 @@ def explain(shape: GraphShape, error: duckdb.Error) -> EtudeError:
                     )
         except EtudeError as bad:
             return bad
-    return EtudeError(f"{path}: cannot be read as {shape.kind} ({where})", "Check the file, or write it again.")
+    return EtudeError(
+        f"{path}: cannot be read as {shape.kind} ({where})", "Check the file, or write it again."
+    )
 
 
 def _named(found: Sequence[str], path: Path) -> dict[str, str]:
@@ -235,7 +237,9 @@ def _labelled(shape: GraphShape, labels: Path | None, language: str, min_sitelin
         f"JOIN ({table}) t ON t.id = {bare.format('g.tail')} "
         f"LEFT JOIN ({table}) r ON r.id = {bare.format('g.rel')}"
     )
-    popular = f"SELECT label AS term FROM ({links}) WHERE sitelinks >= {int(min_sitelinks)}" if links else None
+    popular = (
+        f"SELECT label AS term FROM ({links}) WHERE sitelinks >= {int(min_sitelinks)}" if links else None
+    )
     return GraphShape(
         f"{shape.kind} with labels", joined, popular, True, shape.path, shape.separator, shape.width
     )
@@ -245,20 +249,22 @@ def _label_table(path: Path) -> tuple[str, str | None]:
     """Queries for `id, label` and, where the table has them, `label, sitelinks`."""
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if not path.is_file() or suffix not in (".parquet", ".csv", ".tsv"):
-        raise EtudeError(f"{path}: no table of labels", "Give a .parquet, .csv or .tsv with the columns id, label.")
+        raise EtudeError(
+            f"{path}: no table of labels", "Give a .parquet, .csv or .tsv with the columns id, label."
+        )
     if suffix == ".parquet":
         scan = f"read_parquet({sql(str(path))})"
     else:
         delimiter = "," if suffix == ".csv" else "\t"
         quote = "'\"'" if suffix == ".csv" else "''"
-        scan = (
-            f"read_csv({sql(str(path))}, delim={sql(delimiter)}, header=true, all_varchar=true, quote={quote})"
-        )
+        scan = f"read_csv({sql(str(path))}, delim={sql(delimiter)}, header=true, all_varchar=true, quote={quote})"
     try:
         with duckdb.connect() as connection:
             found = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
     except duckdb.Error as error:
-        raise EtudeError(f"{path}: cannot be read ({str(error).splitlines()[0][:200]})", "Check it.") from error
+        raise EtudeError(
+            f"{path}: cannot be read ({str(error).splitlines()[0][:200]})", "Check it."
+        ) from error
     if not {"id", "label"} <= found:
         raise EtudeError(f"{path}: no columns id and label", "Name the columns id, label (and sitelinks).")
     table = f"SELECT id::VARCHAR AS id, min(label::VARCHAR) AS label FROM {scan} GROUP BY id"
@@ -271,5 +277,3 @@ def _first_line(path: Path) -> str:
     if not line.strip():
         raise EtudeError(f"{path}: is empty", "Give a file with at least one triple.")
     return line
-
-

@@ -135,3 +135,21 @@ def write_relations(path: Path, relations: Sequence[RelationRow]) -> None:
         pq.write_table(pa.Table.from_pylist([asdict(row) for row in relations]), temporary)
 
 
+_RELATION_PAIRS = pa.schema(
+    [
+        ("rel_a", pa.string()),
+        ("rel_b", pa.string()),
+        ("meta", pa.string()),
+        ("llm_votes", pa.int8()),
+        ("symmetric", pa.bool_()),
+        ("accepted", pa.bool_()),
+        ("reviewer", pa.string()),
+        ("note", pa.string()),
+    ]
+)
+
+
+def write_relation_pairs(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write `relation_pairs.parquet`; `accepted` is null until people have said."""
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=_RELATION_PAIRS), temporary)

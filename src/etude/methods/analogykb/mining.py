@@ -18,7 +18,14 @@ import numpy as np
 from etude.data.batches import BatchEngine, BatchFunction, Row, map_batches
 from etude.errors import EtudeError
 from etude.methods.analogykb.graph_shapes import GraphShape, explain, sql
-from etude.methods.analogykb.kb_files import PAIRS, RELATIONS, RelationRow, write_graph, write_pairs, write_relations
+from etude.methods.analogykb.kb_files import (
+    PAIRS,
+    RELATIONS,
+    RelationRow,
+    write_graph,
+    write_pairs,
+    write_relations,
+)
 from etude.methods.analogykb.pair_selection import (
     Merges,
     Selection,
@@ -89,7 +96,13 @@ class PartitionWork:
         def work(batch: list[Row]) -> list[Row]:
             for row in batch:
                 run_stage(
-                    self.stage, Path(self.folder), row["part"], self.selection, self.sources, self.memory, self.threads
+                    self.stage,
+                    Path(self.folder),
+                    row["part"],
+                    self.selection,
+                    self.sources,
+                    self.memory,
+                    self.threads,
                 )
             return batch
 
@@ -128,7 +141,9 @@ def mine_graph(
     with connect(machine.memory, machine.threads, work / "spill") as connection:
         try:
             dropped, query = _clean(connection, shape, merges, drop, keep, work, materialize=not partitioned)
-            sources = tuple(row[0] for row in rows(connection, f"SELECT DISTINCT source FROM ({query}) ORDER BY 1"))
+            sources = tuple(
+                row[0] for row in rows(connection, f"SELECT DISTINCT source FROM ({query}) ORDER BY 1")
+            )
             if partitioned:
                 _mine_partitions(connection, query, shape, sources, work, selection, machine)
             else:
@@ -173,9 +188,13 @@ def _clean(
             with atomic_path(whole) as temporary:
                 connection.execute(f"COPY ({query}) TO {sql(str(temporary))} (FORMAT parquet)")
         query = f"SELECT * FROM read_parquet({sql(str(whole))})"
-    present = [row[0] for row in rows(connection, f"SELECT DISTINCT rel FROM ({query}) WHERE rel IS NOT NULL")]
+    present = [
+        row[0] for row in rows(connection, f"SELECT DISTINCT rel FROM ({query}) WHERE rel IS NOT NULL")
+    ]
     if not present:
-        raise EtudeError(f"{shape.path}: no triple was found in it", "Check the file, its language and labels.")
+        raise EtudeError(
+            f"{shape.path}: no triple was found in it", "Check the file, its language and labels."
+        )
     unknown = sorted({*drop, *keep, *merges} - set(present))
     if unknown:
         raise EtudeError(
@@ -270,7 +289,9 @@ def _write(
         {"rids": [rid for _, rid in kept_relations]},
     )
     names = [rel for rel, _ in kept_relations]
-    arrays = connection.sql("SELECT o, h, t, score, source FROM kept JOIN numbered USING (rid)").to_arrow_table()
+    arrays = connection.sql(
+        "SELECT o, h, t, score, source FROM kept JOIN numbered USING (rid)"
+    ).to_arrow_table()
     terms = connection.sql("SELECT term FROM terms ORDER BY i").to_arrow_table()["term"]
     used = write_pairs(out / PAIRS, names, sources, terms, arrays)
     write_graph(connection, out / "graph", names)

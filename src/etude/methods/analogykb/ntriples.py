@@ -40,9 +40,7 @@ def _unescaped(literal: str) -> str:
     """The text of a literal: its escapes are JSON's, but for `\\'` and eight-digit code points."""
     eight = f"regexp_matches({literal}, {_literal(chr(92) * 2 + 'U')})"
     asjson = f"json_extract_string('\"' || replace({literal}, '\\''', '''') || '\"', '$')"
-    return (
-        f"CASE WHEN NOT contains({literal}, '\\') THEN {literal} WHEN {eight} THEN NULL ELSE {asjson} END"
-    )
+    return f"CASE WHEN NOT contains({literal}, '\\') THEN {literal} WHEN {eight} THEN NULL ELSE {asjson} END"
 
 
 def _words(uri: str) -> str:

@@ -99,7 +99,9 @@ def code_edges(
     if len(sources) > 1:
         listed = ", ".join(map(sql, sources))
         place = f"min(list_position([{listed}], source) - 1)::UTINYINT AS source"
-        connection.execute(f"CREATE TEMP TABLE edges AS SELECT {coded}, {place} FROM ({query}) GROUP BY 1, 2, 3")
+        connection.execute(
+            f"CREATE TEMP TABLE edges AS SELECT {coded}, {place} FROM ({query}) GROUP BY 1, 2, 3"
+        )
     else:
         connection.execute(
             f"CREATE TEMP TABLE edges AS SELECT rid, h, t, 0::UTINYINT AS source FROM "
@@ -124,7 +126,10 @@ class SharedCode(Exception):
 
 
 def code_edges_apart(
-    connection: duckdb.DuckDBPyConnection, query: str, sources: Sequence[str], salts: Sequence[str] = ("", "#")
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    sources: Sequence[str],
+    salts: Sequence[str] = ("", "#"),
 ) -> None:
     """`code_edges` with the first salt under which no two texts share a code."""
     for salt in salts:
@@ -247,7 +252,11 @@ def run_stage(
     from etude.runs import atomic_path
 
     place = folder / f"partition-{part}"
-    tables = ("edges", "relation_codes", "term_codes", "degrees") if stage == "count" else ("facts", "kept", "counts")
+    tables = (
+        ("edges", "relation_codes", "term_codes", "degrees")
+        if stage == "count"
+        else ("facts", "kept", "counts")
+    )
     files = [place / f"{table}.parquet" for table in tables]
     if all(file.exists() for file in files):
         return [str(file) for file in files]
@@ -255,7 +264,9 @@ def run_stage(
     with connect(memory, threads, spill) as connection:
         if stage == "count":
             source = str(folder / "triples" / f"part={part}" / "*.parquet")
-            code_edges_apart(connection, f"SELECT source, rel, head, tail FROM read_parquet({sql(source)})", sources)
+            code_edges_apart(
+                connection, f"SELECT source, rel, head, tail FROM read_parquet({sql(source)})", sources
+            )
             count_degrees(connection)
         else:
             for table in ("edges", "relation_codes", "term_codes"):

@@ -87,5 +87,7 @@ def parse_merges(merges: Sequence[str]) -> dict[str, tuple[str, int]]:
         found[source] = (target, sign)
     chained = [source for source, (target, _) in found.items() if target in found]
     if chained:
-        raise EtudeError(f"--merge: {chained[0]!r} is mapped to a relation that is mapped itself", "Map it once.")
+        raise EtudeError(
+            f"--merge: {chained[0]!r} is mapped to a relation that is mapped itself", "Map it once."
+        )
     return found
