@@ -355,8 +355,10 @@ _ALL = (
             ("total", "1,032,040", "943", "97.0 %"),
         ),
         figures_note=(
-            "The knowledge base of the paper. Recognition accuracy that a public index gives for its best model "
-            "(not named): SAT 60.78, U2 88.32, U4 76.15, Google 98.80, BATS 92.42; Hit@k of generation: E-KAR 75, "
+            "The knowledge base of the paper. Recognition accuracy that a public index gives for its "
+            "best model "
+            "(not named): SAT 60.78, U2 88.32, U4 76.15, Google 98.80, BATS 92.42; Hit@k of "
+            "generation: E-KAR 75, "
             "U4 92, BATS 96."
         ),
     ),

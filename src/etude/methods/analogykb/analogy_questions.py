@@ -1,4 +1,4 @@
-"""Analogy questions: a stem pair, choices, the index of the right one; and generation items with all right words.
+"""Analogy questions: a stem pair, choices, the index of the right one; generation items.
 
 The shape is that of `relbert/analogy_questions`: `stem`, `choice`, `answer`, and `group` (or `prefix`).
 """
@@ -22,7 +22,7 @@ class AnalogyQuestion(BaseModel):
 
     Args:
         stem: The pair A, B.
-        choice: Pairs C, D; two or more. A wrong one may stand there twice (public tests have such), the right one not.
+        choice: Pairs C, D; two or more. A wrong one may stand there twice (public tests have such).
         answer: Index of the right one.
         group: What kind of question it is, e.g. a relation.
     """

@@ -1,4 +1,4 @@
-"""The HTML page of a knowledge base: its relations, their best-known pairs, example analogies, analogous ones."""
+"""The HTML page of a knowledge base: relations, pairs, example analogies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def write_browse_page(folder: Path, page: Path, *, most: int = 100, pairs: int =
         TableBlock(
             ("relation", "pairs in the graph", "pairs kept", "symmetric"),
             [(row.rel, row.pairs, row.kept, "yes" if row.symmetric else "") for row in kept],
-            "Any two pairs of one relation are an analogy; the order of a symmetric relation's pairs is arbitrary",
+            "Any two pairs of one relation are an analogy; the order of a symmetric relation's pairs "
+            "is arbitrary",
         )
     ]
     if dropped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from etude.data.batches import BatchEngine
 from etude.errors import EtudeError
@@ -94,9 +94,9 @@ def mine(
 
     Args:
         triples: .parquet (or a folder of them), .csv, .tsv, .nt (also .gz), ConceptNet's assertions, or
-            Wikidata's statements. Columns rel, head, tail (or relation/predicate, subject, object), maybe source.
+            Wikidata's statements. Columns rel, head, tail (or predicate, subject, object), maybe source.
         out: The knowledge base: pairs.parquet, relations.parquet, graph/, report.html.
-        per_relation: The most pairs of a relation: those whose lesser-known end is in most edges; ties by text.
+        per_relation: The most pairs of a relation: the lesser-known end in most edges; ties by text.
         min_pairs: Relations with fewer are left out, and listed.
         min_degree: Both ends of a pair are in so many edges, or known by their sitelinks (Wikidata).
         columns: Names of a text file's columns when it has no header: head rel tail.
@@ -115,12 +115,14 @@ def mine(
         format: official also writes the paper's JSON shape (relation, tuple).
 
     Raises:
-        EtudeError: The file cannot be read (line and reason), its columns are missing, its ids have no labels,
+        EtudeError: The file cannot be read (line and reason), its columns are missing,
+        its ids have no labels,
             or no relation is left.
     """
     if per_relation < 1 or min_pairs < 1 or min_degree < 1 or (partitions is not None and partitions < 1):
         raise EtudeError(
-            f"per-relation {per_relation}, min-pairs {min_pairs}, min-degree {min_degree}, partitions {partitions}",
+            f"per-relation {per_relation}, min-pairs {min_pairs}, min-degree {min_degree}, "
+            f"partitions {partitions}",
             "Each is at least 1.",
         )
     shape = graph_shape(
@@ -136,7 +138,8 @@ def mine(
     parts = partitions or (1 if engine == "local" else 2 * workers)
     config = {
         "triples": _content(triples), "labels": None if labels is None else file_hash(labels),
-        "columns": list(columns), "language": language, "min_sitelinks": min_sitelinks, "min_weight": min_weight,
+        "columns": list(columns), "language": language, "min_sitelinks": min_sitelinks,
+        "min_weight": min_weight,
         "drop": sorted(drop), "keep": sorted(keep), "merge": sorted(merge), "format": format,
         **asdict(selection),
         # finished partitions are only worth keeping for the same number of them
@@ -159,7 +162,7 @@ def mine(
                     )
                 )
             )  # fmt: skip
-        result = run.result
+        result: Any = run.result
         return MineResult(**{**result, "symmetric": tuple(result["symmetric"])})
 
 

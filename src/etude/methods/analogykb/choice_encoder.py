@@ -132,7 +132,8 @@ def collate(tokenizer: Any, questions: Sequence[AnalogyQuestion]) -> dict[str, t
         for c in [*q.choice, *[q.choice[-1]] * (most - len(q.choice))]
     ]
     encoded = tokenizer(
-        [f"{stem} as" for stem, _ in rows], [choice for _, choice in rows], truncation=True, max_length=_LONGEST,
+        [f"{stem} as" for stem, _ in rows], [choice for _, choice in rows], truncation=True,
+        max_length=_LONGEST,
         padding=True, return_tensors="pt",
     )  # fmt: skip
     shaped = {name: value.view(len(questions), most, -1) for name, value in encoded.items()}

@@ -120,7 +120,8 @@ def claim_on(
     if data is None or missing:
         raise EtudeError(
             f"{'no --data folder' if data is None else data}: this claim needs {', '.join(missing)}",
-            "Triples (rel, head, tail, source) and analogy questions (stem, choice, answer, group), e.g. ConceptNet "
+            "Triples (rel, head, tail, source) and analogy questions (stem, choice, answer, group), "
+            "e.g. ConceptNet "
             "and relbert/analogy_questions from the hub.",
         )
     encoder = model or budget.encoder
@@ -142,7 +143,8 @@ def claim_on(
     origin = model_origin(encoder)
     return Claim(
         name="analogykb",
-        statement="A model trained on mined analogies recognizes analogies better, because of the graph's relations.",
+        statement="A model trained on mined analogies recognizes analogies better, "
+        "because of the graph's relations.",
         arms=arms,
         parts=[_part(name, prefix) for name, prefix in FAMILIES.items()],
         metrics={"accuracy": "higher"},
@@ -153,12 +155,15 @@ def claim_on(
         },
         columns=("questions", "relations", "removed"),
         notes=(
-            "The main test is part lexicographic, trained - shuffled relations: these are the relations that the "
+            "The main test is part lexicographic, trained - shuffled relations: these are the "
+            "relations that the "
             "graph has. Both comparisons of a part must hold.",
             "removed: pairs of the graph that are in one of the tests, in either order; none is trained on.",
-            f"Encoder: {encoder}, {origin['precision']} ({origin['source']}). Nothing was chosen by these questions.",
+            f"Encoder: {encoder}, {origin['precision']} ({origin['source']}). Nothing was chosen by "
+            f"these questions.",
             "A part whose verdict is `fails` is one where training loses: a finding, not an error.",
-            "The presets are negatives: similarity as the mark of wrong choices, and relation encoders that learn "
+            "The presets are negatives: similarity as the mark of wrong choices, and relation "
+            "encoders that learn "
             "their training pairs.",
         ),
         blocks=_blocks,
@@ -218,7 +223,8 @@ def _untrained(data: Path, encoder: str) -> Measurement:
 def _arm(name: str, training: Training, data: Path, encoder: str, per_relation: int) -> Arm:
     def run(seed: int) -> Measurement:
         made = make_questions(
-            _knowledge_base(data / TRIPLES, per_relation), training.n, split="all", common=encoder, min_pairs=10,
+            _knowledge_base(data / TRIPLES, per_relation), training.n, split="all", common=encoder,
+            min_pairs=10,
             exclude=[data / file for file in (*TESTS.values(), *UNUSED)], encoder=encoder, seed=seed,
             **training.sets,
         )  # fmt: skip

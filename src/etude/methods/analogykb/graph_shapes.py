@@ -257,7 +257,8 @@ def _label_table(path: Path) -> tuple[str, str | None]:
     else:
         delimiter = "," if suffix == ".csv" else "\t"
         quote = "'\"'" if suffix == ".csv" else "''"
-        scan = f"read_csv({sql(str(path))}, delim={sql(delimiter)}, header=true, all_varchar=true, quote={quote})"
+        options = f"delim={sql(delimiter)}, header=true, all_varchar=true, quote={quote}"
+        scan = f"read_csv({sql(str(path))}, {options})"
     try:
         with duckdb.connect() as connection:
             found = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}

@@ -67,7 +67,9 @@ def accuracy_of(
     )  # fmt: skip
 
 
-def by_group(name: str, questions: Sequence[AnalogyQuestion], chosen: Sequence[int | None]) -> list[Accuracy]:
+def groups_of(
+    name: str, questions: Sequence[AnalogyQuestion], chosen: Sequence[int | None]
+) -> list[Accuracy]:
     """Accuracy of each group, in the order of their names."""
     found = []
     for group in sorted({q.group for q in questions}):

@@ -1,9 +1,9 @@
 """Analogy questions as an Inspect task.
 
-    inspect eval etude/analogykb --model openai/gpt-4o -T questions=test.jsonl -T demonstrations=train.jsonl -T shots=5
+    inspect eval etude/analogykb --model openai/gpt-4o -T questions=test.jsonl
 
-A sample is one question with lettered choices. An answer that names no letter, or two, scores 0 and is counted
-by `unanswered`.
+A sample is one question with lettered choices. An answer that names no letter, or two, scores 0 and is
+counted by `unanswered`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ _NAMED = 3
 
 
 def register_mock() -> str:
-    """Register the mock and return its model name: it names the nearest candidates, and a meta-relation of names."""
+    """Register the mock, which names the nearest candidates, and return its model name."""
     register_scripted("analogykb-mock", _answer)
     return "scripted/analogykb-mock"
 

@@ -16,7 +16,7 @@ def folded(word: str) -> str:
 
 
 def pairs_of_tests(sources: Iterable[Path | str]) -> set[Unordered]:
-    """Every pair of the questions in these files (stems, right and wrong choices), without order and casing."""
+    """Every pair of the questions in these files, right and wrong ones, without order and casing."""
     found: set[Unordered] = set()
     for source in sources:
         pairs: Sequence[tuple[str, str]]

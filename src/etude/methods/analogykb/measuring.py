@@ -20,7 +20,7 @@ from etude.methods.analogykb.analogy_questions import (
     read_items,
     read_questions,
 )
-from etude.methods.analogykb.grouped_accuracy import Accuracy, accuracy_of, answers, by_group, hit_at
+from etude.methods.analogykb.grouped_accuracy import Accuracy, accuracy_of, answers, groups_of, hit_at
 from etude.methods.analogykb.leakage import folded
 from etude.methods.analogykb.pair_scorer import PairScorer
 from etude.methods.analogykb.prompted import generated_terms, prompted_answers
@@ -75,12 +75,14 @@ class EvaluateResult:
         parts = []
         if self.rows:
             lines = [
-                (r.name, r.group or "all", r.questions, r.accuracy.value, f"{r.accuracy.low:.3f} to {r.accuracy.high:.3f}",
+                (r.name, r.group or "all", r.questions, r.accuracy.value,
+                f"{r.accuracy.low:.3f} to {r.accuracy.high:.3f}",
                  r.chance, ", ".join(map(str, r.positions)), r.unanswered)
                 for r in self.rows
             ]  # fmt: skip
             columns = (
-                "test", "group", "questions", "accuracy", "95 % interval", "chance", "places chosen", "unanswered",
+                "test", "group", "questions", "accuracy", "95 % interval", "chance", "places "
+                "chosen", "unanswered",
             )  # fmt: skip
             parts.append(show(TableBlock(columns, lines, f"Recognition by {self.model}")))
         if self.hits:
@@ -97,7 +99,7 @@ def evaluate(
     model: str,
     questions: tuple[Path, ...],
     *,
-    by_groups: bool = False,
+    by_group: bool = False,
     demonstrations: Path | None = None,
     shots: int = 0,
     logprob: bool = False,
@@ -114,7 +116,7 @@ def evaluate(
         model: A folder that train wrote; cosine (or cosine:ENCODER), the untrained scorer; or a chat model
             (smollm2, openai/MODEL, inspect/PROVIDER/MODEL), which is prompted with lettered choices.
         questions: Files with stem, choice, answer, group (or prefix); or generation items with accepted.
-        by_groups: Also by group (or prefix).
+        by_group: Also for each group of a file.
         demonstrations: Questions to show a chat model first, e.g. mined ones.
         shots: How many of them.
         logprob: Read a chat model's log-probabilities of the letters instead of its answer.
@@ -167,8 +169,8 @@ def evaluate(
             assert scorer is not None
             chosen = list(answers(scorer, asked))
         rows.append(accuracy_of(source.name, asked, chosen))
-        if by_groups:
-            rows += by_group(source.name, asked, chosen)
+        if by_group:
+            rows += groups_of(source.name, asked, chosen)
         records += [
             {"test": source.name, **q.model_dump(), "chosen": c} for q, c in zip(asked, chosen, strict=True)
         ]

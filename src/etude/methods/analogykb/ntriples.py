@@ -5,7 +5,10 @@ A URI is read as the words of its last part; `rdfs:label` statements of the same
 
 from __future__ import annotations
 
-_TRIPLE = r"^\s*<([^>]*)>\s+<([^>]*)>\s+(?:<([^>]*)>|\"((?:[^\"\\]|\\.)*)\"(?:@([A-Za-z0-9-]+)|\^\^<[^>]*>)?)\s*\.\s*(?:#.*)?$"
+_TRIPLE = (
+    r"^\s*<([^>]*)>\s+<([^>]*)>\s+(?:<([^>]*)>|"
+    r"\"((?:[^\"\\]|\\.)*)\"(?:@([A-Za-z0-9-]+)|\^\^<[^>]*>)?)\s*\.\s*(?:#.*)?$"
+)
 _LABEL = "http://www.w3.org/2000/01/rdf-schema#label"
 _SITELINKS = "http://wikiba.se/ontology#sitelinks"
 _ENTITY = r"^https?://www\.wikidata\.org/(?:entity|prop/direct)/([QP][0-9]+)$"
@@ -37,7 +40,7 @@ def _key(uri: str) -> str:
 
 
 def _unescaped(literal: str) -> str:
-    """The text of a literal: its escapes are JSON's, but for `\\'` and eight-digit code points."""
+    """The text of a literal: its escapes are JSON's, but for the apostrophe's and eight-digit code points."""
     eight = f"regexp_matches({literal}, {_literal(chr(92) * 2 + 'U')})"
     asjson = f"json_extract_string('\"' || replace({literal}, '\\''', '''') || '\"', '$')"
     return f"CASE WHEN NOT contains({literal}, '\\') THEN {literal} WHEN {eight} THEN NULL ELSE {asjson} END"
@@ -63,7 +66,10 @@ def labels_query(lines: str, table: str | None, language: str) -> str:
     )
     if table is None:
         return own
-    return f"SELECT id, arg_min(label, place) AS label FROM (SELECT id, label, 0 AS place FROM ({table}) UNION ALL SELECT id, label, 1 FROM ({own})) GROUP BY id"
+    return (
+        f"SELECT id, arg_min(label, place) AS label FROM (SELECT id, label, 0 AS place FROM ({table}) "
+        f"UNION ALL SELECT id, label, 1 FROM ({own})) GROUP BY id"
+    )
 
 
 def ntriples_query(lines: str, names: str, source: str) -> str:

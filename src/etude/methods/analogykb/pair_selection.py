@@ -171,7 +171,7 @@ def number_terms(
     *,
     one_partition: bool,
 ) -> None:
-    """Table `terms` (i, term, n; id with one partition): well-known terms, numbered in the order of their text.
+    """Table `terms` (i, term, n; id with one partition): well-known terms, numbered by text.
 
     Args:
         connection: A session.

@@ -172,7 +172,7 @@ def truth_of(
 
 
 def read_facts(folder: Path, table: PairTable) -> tuple[Ints, Ints]:
-    """Facts of the graph between words that form a pair of the table, in either order: codes and relations."""
+    """Facts between words that form a pair of the table, in either order: codes and relations."""
     graph = folder / GRAPH
     rank = {name: i for i, name in enumerate(table.relations)}
     names = pq.read_table(graph / "relations.parquet")["rel"].to_pylist()

@@ -16,7 +16,6 @@ from etude.methods.analogykb.knowledge_base import AnalogyKB
 from etude.methods.analogykb.relation_pairs import (
     META_TOKENS,
     SELECTION_TOKENS,
-    Asked,
     Tally,
     asked_relations,
     pair_relations,
@@ -24,7 +23,7 @@ from etude.methods.analogykb.relation_pairs import (
 )
 from etude.methods.analogykb.relation_profiles import candidates as nearest_relations
 from etude.methods.analogykb.relation_profiles import relation_profiles
-from etude.methods.analogykb.relation_prompts import selection_prompt
+from etude.methods.analogykb.relation_prompts import Asked, selection_prompt
 from etude.models import chat_model
 from etude.render import console
 
@@ -158,7 +157,7 @@ def relate(
 
 
 def keep_reviews(rows: list[dict[str, Any]], earlier: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """New rows, with what people said of the same pairs before; pairs they reviewed stay, whatever was found."""
+    """New rows, with what people said of the same pairs before; what they reviewed stays."""
     said = {(row["rel_a"], row["rel_b"]): row for row in earlier if row["reviewer"]}
     merged = {(row["rel_a"], row["rel_b"]): row for row in rows} | said
     return [merged[key] for key in sorted(merged)]
@@ -169,7 +168,7 @@ def _candidates(base: AnalogyKB, encoder: str, count: int) -> list[list[int]]:
 
 
 def _sizes(relations: Sequence[Asked], near: Sequence[Sequence[int]]) -> tuple[int, tuple[int, int]]:
-    """Prompts of the first round, and estimated tokens in and out, a meta prompt for each relation included."""
+    """Prompts and estimated tokens in and out, with one meta prompt for each relation."""
     texts = [
         sum(len(str(m["content"])) for m in selection_prompt(relation, [relations[j] for j in given]))
         for relation, given in zip(relations, near, strict=True)

@@ -47,7 +47,9 @@ class QuestionsResult:
         from etude.render import TableBlock, Text, show
 
         facts = [
-            ("questions", self.questions), ("pairs to draw from", self.eligible), ("relations", self.relations),
+            ("questions", self.questions),
+            ("pairs to draw from", self.eligible),
+            ("relations", self.relations),
             ("pairs removed, being in a test", self.removed),
         ]  # fmt: skip
         if self.positions:
@@ -81,8 +83,8 @@ def questions(
 ) -> QuestionsResult:
     """Make a question set: a stem pair, choices and the right one; or A, B, C and every right D.
 
-    No wrong choice is true anywhere in the graph, no choice shares a word with the stem, right choices are spread
-    evenly over the places, and no pair of an excluded test is used, in either order.
+    No wrong choice is true anywhere in the graph, no choice shares a word with the stem, right choices are
+    spread evenly over the places, and no pair of an excluded test is used, in either order.
 
     Args:
         kb: A knowledge base (what mine wrote).
@@ -90,8 +92,8 @@ def questions(
         n: How many.
         task: recognition (choices) or generation (accepted words).
         choices: Choices of each question.
-        negatives: random; nearest draws the most similar wrong pairs, which teaches a scorer that similarity is
-            the mark of wrong ones (below chance on SAT): kept to show it.
+        negatives: random; nearest draws the most similar wrong pairs, which teaches a scorer that
+            similarity is the mark of wrong ones (below chance on SAT): kept to show it.
         relations: Of the right pair: the same as the stem's, an accepted analogous one, or both.
         exclude: Files of test questions whose pairs must not be used.
         split: train, validation, test (a pair of words is in one of them, whatever its relation), or all.
@@ -107,7 +109,8 @@ def questions(
     """
     base = AnalogyKB(kb)
     chosen = {
-        "exclude": exclude, "split": split, "sources": sources, "common": common, "min_pairs": min_pairs, "seed": seed,
+        "exclude": exclude, "split": split, "sources": sources, "common": common, "min_pairs": min_pairs,
+        "seed": seed,
     }  # fmt: skip
     if task == "generation":
         items, removed, eligible, count = make_items(base, n, **chosen)  # type: ignore[arg-type]

@@ -133,7 +133,8 @@ def make_questions(
     else:
         truth = kb.truth(table)
     drawn = draw_questions(
-        table, truth, n, choices=choices, negatives=negatives, partner=relations, min_pairs=min_pairs, seed=seed,
+        table, truth, n, choices=choices, negatives=negatives, partner=relations, min_pairs=min_pairs,
+        seed=seed,
         analogous=kb.analogous(accepted_only=True), vectors=_differences(table, encoder),
     )  # fmt: skip
     heads, tails = table.words[table.head], table.words[table.tail]
@@ -174,7 +175,8 @@ def make_items(
     items = [
         GenerationItem(
             stem=table.text(stem), query=str(table.words[table.head[row]]),
-            accepted=accepted[int(table.rel[row]), int(table.head[row])], group=table.relations[table.rel[row]],
+            accepted=accepted[int(table.rel[row]), int(table.head[row])],
+            group=table.relations[table.rel[row]],
         )
         for stem, row in zip(drawn.stem.tolist(), right.tolist(), strict=True)
     ]  # fmt: skip
@@ -203,7 +205,8 @@ def _accepted(kb: AnalogyKB, table: PairTable, rows: Ints) -> dict[tuple[int, in
         found = connection.execute(
             f"SELECT DISTINCT rel, head, x.term FROM (SELECT w.rel, w.head, f.t AS other FROM wanted w "
             f"JOIN {facts} f ON f.o = w.o AND f.h = w.i UNION ALL SELECT w.rel, w.head, f.h FROM wanted w "
-            f"JOIN {facts} f ON w.both AND f.o = w.o AND f.t = w.i) JOIN {terms} x ON x.i = other ORDER BY ALL"
+            f"JOIN {facts} f ON w.both AND f.o = w.o AND f.t = w.i) JOIN {terms} x ON x.i = other "
+            f"ORDER BY ALL"
         ).fetchall()
     number = {rel: i for i, rel in enumerate(table.relations)}
     accepted: dict[tuple[int, int], list[str]] = {}

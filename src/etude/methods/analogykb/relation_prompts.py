@@ -56,7 +56,8 @@ TOO_GENERAL = frozenset(
 """Meta-relations that say nothing, in lower case."""
 
 _SYSTEM = (
-    "You compare relations of a knowledge graph. Two relations are analogous when the pairs of one can be mapped "
+    "You compare relations of a knowledge graph. Two relations are analogous when the pairs of one "
+    "can be mapped "
     "onto the pairs of the other, as CEO and company onto head of state and country. Answer in JSON only."
 )
 
@@ -88,7 +89,8 @@ def selection_prompt(relation: Asked, others: Sequence[Asked], unknown: Sequence
         {"role": "system", "content": _SYSTEM},
         {
             "role": "user",
-            "content": f"Relation: {relation.text()}\n\nCandidates:\n{listed}\n\nName the candidates that are "
+            "content": f"Relation: {relation.text()}\n\nCandidates:\n{listed}\n\nName the candidates "
+            f"that are "
             f'analogous to {relation.name}, none if there are none.{again}\nAnswer: {{"analogous": [names]}}',
         },
     ]
@@ -101,7 +103,8 @@ def meta_prompt(one: Asked, other: Asked) -> Conversation:
         {
             "role": "user",
             "content": f"Relation 1: {one.text()}\nRelation 2: {other.text()}\n\nName in a few words the "
-            "higher-level relation that both are cases of (for CEO and head of state: leads), or null if there is "
+            "higher-level relation that both are cases of (for CEO and head of state: leads), or "
+            "null if there is "
             'none that says something.\nAnswer: {"meta": words or null}',
         },
     ]

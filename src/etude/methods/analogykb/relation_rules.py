@@ -28,7 +28,8 @@ UNSTRUCTURED = frozenset(
 
 UNSTRUCTURED_LABELS = re.compile(
     r"(\bid\b|\bidentifier\b|\bcategory\b|\bcategories\b|\bcommons\b|\bwikimedia\b|\bsitelink|\burl\b|"
-    r"\bwebsite\b|\bimage\b|\bdifferent from\b|\bdescribed by source\b|\bproperties for this type\b|\bhashtag\b)",
+    r"\bwebsite\b|\bimage\b|\bdifferent from\b|\bdescribed by source\b|\bproperties for this "
+    r"type\b|\bhashtag\b)",
     re.IGNORECASE,
 )
 """Labels of Wikidata's properties that hold identifiers, categories, links and media."""
@@ -61,7 +62,7 @@ def is_unstructured(relation: str) -> bool:
 
 
 def is_symmetric(relation: str, reversed_share: float) -> bool:
-    """Whether a relation's pairs have no direction: by its name, or since most pairs stand there both ways."""
+    """Whether a relation's pairs have no direction: by its name, or as most stand there both ways."""
     return folded(relation).startswith(SYMMETRIC) or reversed_share >= MEASURED_SYMMETRIC
 
 

@@ -147,7 +147,7 @@ def read_sheet(path: Path, keys: Sequence[str]) -> list[Judgement]:
 
 
 def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
-    """Cohen's kappa of two reviewers on the same rows; None where it is undefined (both say one thing only)."""
+    """Cohen's kappa of two reviewers on the same rows; None where both say one thing only."""
     if not first or (len(set(first)) == 1 and set(first) == set(second)):
         return None
     observed = float(np.mean([a == b for a, b in zip(first, second, strict=True)]))

@@ -63,7 +63,7 @@ class ReviewResult:
             state = "written" if self.written else "left as it is: somebody has filled it in"
             page = Path(self.sheet).with_suffix(".html")
             return show(
-                Text(f"{self.rows} rows. {self.sheet}: {state}. Read {page}; copy and fill in a sheet for each "
+                Text(f"{self.rows} rows. {self.sheet}: {state}. Read {page}; fill in a copy for each "
                      "reviewer, then: etude analogykb review KB --sheets alice.csv bob.csv")
             )  # fmt: skip
         agreement = "undefined" if self.kappa is None else f"{self.kappa:.3f}"
@@ -81,7 +81,7 @@ class ReviewResult:
 def review(
     kb: Path, *, sheets: tuple[Path, ...] = (), audit: bool = False, count: int = 200, seed: int = 0
 ) -> ReviewResult:
-    """Let people decide: write a sheet of analogous relations (or of analogies to audit), or read filled ones.
+    """Let people decide: write a sheet of analogous relations (or analogies to audit), or read filled ones.
 
     Without --sheets it writes KB/review.csv and a page with five example analogies of each pair; a sheet that
     somebody has filled in is never overwritten. With --sheets it reads them: a pair is accepted when everyone

@@ -1,7 +1,7 @@
 """Recognition questions drawn by index arithmetic: all questions at once, what is not allowed drawn again.
 
 Wrong choices are random pairs of other relations. A pair is refused as wrong if the stem's relation (or an
-analogous one) holds between its words anywhere in the graph; as any choice, if it shares a word with the stem.
+analogous one) holds between its words anywhere in the graph; as any choice, if it has a word of the stem.
 """
 
 from __future__ import annotations

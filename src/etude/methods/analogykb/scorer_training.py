@@ -49,8 +49,12 @@ class TrainResult:
         from etude.render import TableBlock, Text, show
 
         rows = [
-            ("scorer", f"{self.scorer} on {self.encoder}"), ("task", self.task), ("questions", self.questions),
-            ("steps", self.steps), ("training loss", self.train_loss), ("validation loss", self.validation_loss),
+            ("scorer", f"{self.scorer} on {self.encoder}"),
+            ("task", self.task),
+            ("questions", self.questions),
+            ("steps", self.steps),
+            ("training loss", self.train_loss),
+            ("validation loss", self.validation_loss),
         ]  # fmt: skip
         return Group(
             show(TableBlock(("", "value"), rows, "analogykb train")),
@@ -100,7 +104,8 @@ def train(
     asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     recipe = replace(recipe, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
     config = {
-        "questions": file_hash(questions), "scorer": scorer, "encoder": model_revision(model_directory(encoder)),
+        "questions": file_hash(questions), "scorer": scorer,
+        "encoder": model_revision(model_directory(encoder)),
         "recipe": asdict(recipe),
     }  # fmt: skip
     with Run(out, config, command="analogykb train") as run:
@@ -111,4 +116,5 @@ def train(
                 save_scorer(model, scorer, encoder, temporary)
             task = "generation" if generation else "recognition"
             run.complete(asdict(TrainResult(str(out), scorer, encoder, task, len(given), **facts)))
-        return TrainResult(**run.result)
+        result: Any = run.result
+        return TrainResult(**result)

@@ -51,7 +51,7 @@ RECIPES: dict[ScorerKind, tuple[float, int, float]] = {
     "encoder": (5, 64, 1e-5),
     "seq2seq": (5, 64, 1e-4),
 }
-"""Epochs, batch size and learning rate of each kind (the paper's rates are not known; these are the spec's)."""
+"""Epochs, batch size and learning rate of each kind; the paper's are not known."""
 
 
 class Scorer(Protocol):
@@ -90,7 +90,7 @@ def held_out(count: int, recipe: Recipe) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 class CosineScorer:
-    """No training: the cosine of difference vectors of an encoder, centered on the words that are asked about.
+    """No training: the cosine of difference vectors, centered on the words that are asked about.
 
     Args:
         encoder: An encoder's name.

@@ -1,7 +1,7 @@
 """Fourteen similarities of a stem A : B and a choice C : D, from mean-centered word vectors.
 
-The cosine of the difference vectors alone is the untrained scorer: A is to B as C is to D when B - A and D - C
-point the same way (Mikolov et al. 2013).
+The cosine of the difference vectors alone is the untrained scorer: A is to B as C is to D when B - A and
+D - C point the same way (Mikolov et al. 2013).
 """
 
 from __future__ import annotations

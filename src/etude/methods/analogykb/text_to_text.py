@@ -85,7 +85,8 @@ class TextToText:
             self.model, _Examples([examples[i] for i in train]),
             _Examples([examples[i] for i in validation]) if len(validation) else None,
             out=out, epochs=recipe.epochs, batch_size=recipe.batch_size, learning_rate=recipe.learning_rate,
-            warmup=0.1, seed=recipe.seed, patience=recipe.patience, collate=collate, label="analogykb seq2seq",
+            warmup=0.1, seed=recipe.seed, patience=recipe.patience, collate=collate,
+            label="analogykb seq2seq",
         )  # fmt: skip
         self.model.eval()
         return {

@@ -1,15 +1,16 @@
-"""Word vectors of a frozen encoder, kept in the cache: a word is encoded once for each revision of a model."""
+"""Word vectors of a frozen encoder, kept in the cache, once for each revision of a model."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etude.data.store import cache_root, locked
-from etude.models import load_encoder, model_directory, model_revision
+from etude.models import Encoder, load_encoder, model_directory, model_revision
 from etude.render import console
 
 _AT_ONCE = 512
@@ -37,7 +38,7 @@ def word_vectors(words: Sequence[str], encoder: str = "minilm") -> NDArray[np.fl
             if missing:
                 if len(missing) >= _TELL_FROM:
                     console().print(f"encoding {len(missing):,} words with {encoder}")
-                model = load_encoder(encoder)
+                model = _encoder(encoder, revision)
                 for start in range(0, len(missing), _AT_ONCE):
                     part = missing[start : start + _AT_ONCE]
                     vectors = model.encode(part)
@@ -48,6 +49,12 @@ def word_vectors(words: Sequence[str], encoder: str = "minilm") -> NDArray[np.fl
         finally:
             database.close()
     return np.stack([found[word] for word in words]) if words else np.zeros((0, 1), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _encoder(name: str, revision: str) -> Encoder:
+    """The encoder, loaded once while its files stay the same."""
+    return load_encoder(name)
 
 
 def _stored(database: sqlite3.Connection, words: Sequence[str]) -> dict[str, NDArray[np.float32]]:
