@@ -14,7 +14,7 @@ from etude.models import ChatModel, Conversation
 _TASK = "Which pair of words has the same relation as the first pair? Answer with one letter."
 _COMPLETE = "Complete the analogy with one term. Answer with the term alone."
 _NAMED = re.compile(r"(?:answer|option|choice)\s*(?:is|:)?\s*\(?([A-Z])\)?(?![A-Za-z])", re.IGNORECASE)
-_BARE = re.compile(r"^\W*([A-Z])\W*(?:$|\s)")
+_BARE = re.compile(r"^\W*([A-Z])(?:\W*$|[).:,]\s)")  # "A fish" begins with an article
 _BRACKETED = re.compile(r"\(([A-Z])\)|\b([A-Z])\)")
 
 
@@ -41,7 +41,7 @@ def _asked(question: AnalogyQuestion) -> str:
 def read_letter(text: str, choices: int) -> int | None:
     """The place that an answer names, or None if it names none, several, or one that is not there."""
     stripped = text.strip()
-    for pattern in (_BARE, _NAMED, _BRACKETED):
+    for pattern in (_NAMED, _BARE, _BRACKETED):
         found = {(m.group(1) or m.group(m.lastindex or 1)).upper() for m in pattern.finditer(stripped)}
         if len(found) > 1:
             return None

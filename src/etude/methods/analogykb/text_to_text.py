@@ -6,6 +6,7 @@ log-probability. Generation: "A is to B as C is to" in, D out.
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from etude.models.quiet import quiet_transformers
 from etude.runs import read_json
 
 LETTERS = string.ascii_uppercase
+_WRITES = re.compile("CausalLM|LMHead|ConditionalGeneration|Seq2SeqLM")
 _IGNORED = -100
 _AT_ONCE = 32
 _NEW_TOKENS = 12  # of a generated term
@@ -58,6 +60,9 @@ class TextToText:
 
         directory = model_directory(name)
         config = read_json(directory / "config.json")
+        kinds = " ".join(config.get("architectures") or [])
+        if kinds and not _WRITES.search(kinds):
+            raise _no_text_to_text(name, f"it is a {kinds}")
         self.seq2seq = bool(config.get("is_encoder_decoder"))
         self.tokenizer = load_tokenizer(name)
         if self.tokenizer.pad_token is None:
@@ -67,10 +72,7 @@ class TextToText:
             try:
                 self.model: Any = kind.from_pretrained(directory, dtype=torch.float32, use_safetensors=True)
             except (ValueError, OSError, KeyError) as error:
-                raise EtudeError(
-                    f"{name}: cannot be a text-to-text model ({str(error).splitlines()[0][:200]})",
-                    "Give T5, BART, or a causal model such as smollm2 or gpt2.",
-                ) from error
+                raise _no_text_to_text(name, str(error).splitlines()[0][:200]) from error
 
     def fit(
         self, questions: Sequence[AnalogyQuestion] | Sequence[GenerationItem], recipe: Recipe, out: Path
@@ -195,6 +197,13 @@ def collate_examples(tokenizer: Any, seq2seq: bool, examples: Sequence[Example])
     for row, length in enumerate(prompts):
         labels[row, :length] = _IGNORED
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def _no_text_to_text(name: str, reason: str) -> EtudeError:
+    return EtudeError(
+        f"{name}: cannot be a text-to-text model ({reason})",
+        "Give T5, BART, or a causal model such as smollm2 or gpt2.",
+    )
 
 
 def _first_term(text: str) -> str:
