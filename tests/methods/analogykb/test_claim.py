@@ -11,7 +11,7 @@ from etude.methods.analogykb.demo import demo
 def test_without_data_it_says_which(tmp_path):
     with pytest.raises(EtudeError, match=r"triples.parquet, google_a.jsonl"):
         claim()
-    with pytest.raises(EtudeError, match="this claim needs triples.parquet"):
+    with pytest.raises(EtudeError, match="this claim needs triples"):
         claim(data=tmp_path)
 
 

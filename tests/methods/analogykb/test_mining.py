@@ -62,7 +62,7 @@ def test_any_graph_gives_what_a_dictionary_script_gives(tmp_path, triples, k, le
     shape = graph_shape(write_tsv(tmp_path / "any.tsv", triples))
     machine = Machine(threads=1, partitions=partitions)
     if not expected:
-        with pytest.raises(EtudeError, match="no relation (has|is left)"):
+        with pytest.raises(EtudeError, match=r"no relation (has|is left)"):
             mine_graph(shape, tmp_path / "kb", selection, machine=machine)
         return
     mine_graph(shape, tmp_path / "kb", selection, machine=machine)
@@ -194,7 +194,7 @@ def test_conceptnet_uris_lose_language_sense_and_part_of_speech(tmp_path):
     def row(rel, start, end, weight=1.0):
         return (
             f"/a/[/r/{rel}/,{start}/,{end}/]\t/r/{rel}\t{start}\t{end}\t"
-            + '{"dataset": "/d/x", "weight": %s}\n' % weight
+            + f'{{"dataset": "/d/x", "weight": {weight}}}\n'
         )
 
     lines = [
@@ -211,24 +211,35 @@ def test_conceptnet_uris_lose_language_sense_and_part_of_speech(tmp_path):
 
 
 WIKIDATA = """# truthy
-<http://www.wikidata.org/entity/Q1> <http://www.w3.org/2000/01/rdf-schema#label> "Paris"@en .
-<http://www.wikidata.org/entity/Q1> <http://www.w3.org/2000/01/rdf-schema#label> "Paris la belle"@fr .
-<http://www.wikidata.org/entity/Q2> <http://www.w3.org/2000/01/rdf-schema#label> "Fran\\u00E7a \\"x\\""@en .
-<http://www.wikidata.org/entity/Q3> <http://www.w3.org/2000/01/rdf-schema#label> "Rome"@en .
-<http://www.wikidata.org/entity/Q4> <http://www.w3.org/2000/01/rdf-schema#label> "Italy"@en-gb .
-<http://www.wikidata.org/entity/P36> <http://www.w3.org/2000/01/rdf-schema#label> "capital of"@en .
-<http://www.wikidata.org/entity/Q1> <http://www.wikidata.org/prop/direct/P36> <http://www.wikidata.org/entity/Q2> .
-<http://www.wikidata.org/entity/Q3> <http://www.wikidata.org/prop/direct/P36> <http://www.wikidata.org/entity/Q4> .
-<http://www.wikidata.org/entity/Q9> <http://www.wikidata.org/prop/direct/P36> <http://www.wikidata.org/entity/Q4> .
-<http://www.wikidata.org/entity/Q1> <http://wikiba.se/ontology#sitelinks> "200"^^<http://www.w3.org/2001/XMLSchema#integer> .
-<http://www.wikidata.org/entity/Q2> <http://wikiba.se/ontology#sitelinks> "90"^^<http://www.w3.org/2001/XMLSchema#integer> .
+@Q1 @label "Paris"@en .
+@Q1 @label "Paris la belle"@fr .
+@Q2 @label "Fran\\u00E7a \\"x\\""@en .
+@Q3 @label "Rome"@en .
+@Q4 @label "Italy"@en-gb .
+@P36 @label "capital of"@en .
+@Q1 @p/P36 @Q2 .
+@Q3 @p/P36 @Q4 .
+@Q9 @p/P36 @Q4 .
+@Q1 @links "200"@int .
+@Q2 @links "90"@int .
 <http://ex.org/a/wing_feather> <http://ex.org/onto#partOf> <http://ex.org/a/b%20c> .
 """
 
 
+def ntriples(short):
+    """The lines with whole URIs."""
+    import re
+
+    long = short.replace("@label", "<http://www.w3.org/2000/01/rdf-schema#label>")
+    long = long.replace("@links", "<http://wikiba.se/ontology#sitelinks>")
+    long = long.replace("@int", "^^<http://www.w3.org/2001/XMLSchema#integer>")
+    long = re.sub(r"@p/(P[0-9]+)", r"<http://www.wikidata.org/prop/direct/\1>", long)
+    return re.sub(r"@([QP][0-9]+)", r"<http://www.wikidata.org/entity/\1>", long)
+
+
 def test_wikidata_statements_take_labels_and_sitelinks_and_leave_out_what_has_none(tmp_path):
     path = tmp_path / "truthy.nt"
-    path.write_text(WIKIDATA)
+    path.write_text(ntriples(WIKIDATA))
     mine(path, out=tmp_path / "kb", min_pairs=1, min_degree=1)
     kb = AnalogyKB(tmp_path / "kb")
     assert kb.pairs("capital of") == [("Paris", 'França "x"'), ("Rome", "Italy")]
@@ -282,7 +293,7 @@ def test_other_bad_inputs_say_what_is_wrong(tmp_path, graph):
             mine(tmp_path / name, out=tmp_path / "kb")
     with pytest.raises(EtudeError, match="no such file"):
         mine(tmp_path / "absent.tsv", out=tmp_path / "kb1")
-    with pytest.raises(EtudeError, match="no relation 'partof'|no relation partof"):
+    with pytest.raises(EtudeError, match="no relation partof"):
         mine(graph, out=tmp_path / "kb2", drop=["partof"])
     with pytest.raises(EtudeError, match="largest has 16"):
         mine(graph, out=tmp_path / "kb3", min_pairs=17, min_degree=1)

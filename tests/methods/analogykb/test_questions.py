@@ -233,7 +233,7 @@ def test_queries_and_analogies(kb):
             and not set(first) & set(second)
         )
     assert kb.analogies("young_of", n=5, seed=1) == kb.analogies("young_of", n=5, seed=1)
-    with pytest.raises(EtudeError, match="other way round|no relation joins") as error:
+    with pytest.raises(EtudeError, match="no relation joins") as error:
         kb.query("bird", "wing")
     assert "wing bird" not in error.value.problem and "bird" in error.value.hint
     with pytest.raises(EtudeError) as error:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,7 +96,8 @@ def test_a_second_run_asks_nothing_and_reviews_survive_it(own_kb):
 def fill(sheet, to, answers, note=""):
     import csv
 
-    rows = list(csv.DictReader(open(sheet, encoding="utf-8")))
+    with open(sheet, encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
     for row, said in zip(rows, answers, strict=True):
         row["accept"], row["note"] = said, note
     with open(to, "w", encoding="utf-8", newline="") as handle:
@@ -229,7 +231,9 @@ def answer(conversation):
     if sys.argv[3] == "kill" and os.path.getsize(sys.argv[2]) == 4:
         os.kill(os.getpid(), 9)
     text = conversation[-1]["content"]
-    return '{"meta": "leads"}' if "Relation 2:" in text else '{"analogous": ["part_of", "made_from", "young_of"]}'
+    if "Relation 2:" in text:
+        return '{"meta": "leads"}'
+    return '{"analogous": ["part_of", "made_from", "young_of"]}'
 register_scripted("slow", answer)
 relate(sys.argv[1], model="slow")
 """
@@ -265,5 +269,5 @@ def test_the_page_escapes_what_is_in_the_graph(tmp_path):
     lines = [("<b>rel</b>", f"<script>x{chr(97 + i)}</script>", f"y{chr(97 + i)}") for i in range(6)]
     mine(write_tsv(tmp_path / "t.tsv", lines), out=tmp_path / "kb", min_pairs=2, min_degree=1)
     page = browse(tmp_path / "kb", out=tmp_path / "page.html").page
-    text = open(page, encoding="utf-8").read()
+    text = Path(page).read_text(encoding="utf-8")
     assert "<script>xa" not in text and "&lt;script&gt;xa" in text and "<b>rel" not in text

@@ -1,4 +1,4 @@
-"""Scorers against closed forms and planted relations; saving, resuming, tiny real models; prompts; Inspect."""
+"""Scorers against closed forms and planted relations; saving, resuming, tiny real models; prompts."""
 
 import json
 import os
@@ -277,8 +277,10 @@ def test_a_killed_training_goes_on_and_gives_the_same_weights(files, tmp_path):
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("B", 1), ("(B)", 1), (" b", None), ("The answer is C.", 2), ("(A) is to", 0), ("B) fin is to fish", 1),
-        ("A or B? (A) or (B)", None), ("E", None), ("", None), ("A fish", None), ("Answer: D", 3), ("none of them", None),
+        ("B", 1), ("(B)", 1), (" b", None),
+        ("The answer is C.", 2), ("(A) is to", 0), ("B) fin is to fish", 1),
+        ("A or B? (A) or (B)", None), ("E", None), ("", None),
+        ("A fish", None), ("Answer: D", 3), ("none of them", None),
     ],
 )  # fmt: skip
 def test_letters_are_read_only_when_one_is_named(text, place):
