@@ -115,9 +115,8 @@ def mine(
         format: official also writes the paper's JSON shape (relation, tuple).
 
     Raises:
-        EtudeError: The file cannot be read (line and reason), its columns are missing,
-        its ids have no labels,
-            or no relation is left.
+        EtudeError: The file cannot be read (line and reason), its columns are missing, its ids have no
+            labels, or no relation is left.
     """
     if per_relation < 1 or min_pairs < 1 or min_degree < 1 or (partitions is not None and partitions < 1):
         raise EtudeError(
