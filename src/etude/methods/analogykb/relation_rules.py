@@ -36,6 +36,7 @@ UNSTRUCTURED_LABELS = re.compile(
 
 SYMMETRIC = (
     "antonym",
+    "opposite",
     "synonym",
     "similarto",
     "relatedto",
