@@ -1,0 +1,393 @@
+"""The verbs `train` and `evaluate`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from etude.data import read_rows
+from etude.errors import EtudeError
+from etude.methods import verb
+from etude.methods.semcsr.encoders import Kind, PoolingName, load_sentence_transformer, open_encoder
+from etude.methods.semcsr.frozen_lm import LAYER
+from etude.methods.semcsr.masked_info_nce import PHI, TAU, Variant
+from etude.methods.semcsr.provenance import (
+    needed_provenance,
+    read_provenance,
+    seen_sentences,
+    write_provenance,
+)
+from etude.methods.semcsr.reporting import evaluation_sections
+from etude.methods.semcsr.results import EvaluateResult, TrainResult
+from etude.methods.semcsr.sentences import normalized, read_sentences
+from etude.methods.semcsr.static_encoder import DIMENSION
+from etude.methods.semcsr.sts import (
+    Aggregation,
+    STSPair,
+    STSResult,
+    evaluate_sts,
+    paired_difference,
+    read_sts,
+    spearman,
+    sts_texts,
+)
+from etude.methods.semcsr.training import Objective, TrainConfig, clear_checkpoints, config_json, fit_encoder
+from etude.methods.semcsr.transfer import transfer_eval
+from etude.methods.semcsr.triples import Triple, read_triples
+from etude.models import model_directory, model_revision
+from etude.render import console, save_page
+from etude.runs import Run, atomic_path, file_hash
+
+
+@verb
+def train(
+    triples: Path,
+    *,
+    encoder: str = "smollm2",
+    kind: Kind = "auto",
+    objective: Objective = "triples",
+    reference: str = "self",
+    phi: float = PHI,
+    tau: float = TAU,
+    loss: Variant = "masked",
+    epochs: float = 3.0,
+    steps: int | None = None,
+    batch_size: int = 128,
+    learning_rate: float | None = None,
+    max_length: int = 32,
+    dev: tuple[Path, ...] = (),
+    eval_every: int = 25,
+    patience: int | None = None,
+    allow_overlap: bool = False,
+    seed: int = 42,
+    layer: int = LAYER,
+    dimension: int = DIMENSION,
+    dropout: float | None = None,
+    pooling: PoolingName = "cls",
+    mini_batch_size: int | None = None,
+    sample: int | None = None,
+    out: Path = Path("model"),
+) -> TrainResult:
+    """Stage 3: train a sentence encoder on triples, pairs, or sentences alone (unsupervised SimCSE).
+
+    Writes an ordinary sentence-transformers folder. A killed training goes on from its last checkpoint.
+
+    Args:
+        triples: sent0,sent1[,hard_neg] as .jsonl or .csv; a .txt of sentences with --objective simcse.
+        encoder: smollm2, a transformer's or sentence-transformers folder, or org/name.
+        kind: static (token embeddings) or frozen-lm (a language model's lower layers under attention pooling)
+            train on a CPU; full fine-tunes all weights; auto: static for a causal language model, else full.
+        objective: triples; positives (hard negatives left out); simcse (each sentence with itself).
+        reference: The frozen reference encoder of the mask: self (the encoder before training), simcse (the
+            same encoder after unsupervised SimCSE on these sentences, as in the paper), or a model.
+        phi: Candidates with a reference cosine above phi are no negatives; above 1 for no mask.
+        tau: Temperature.
+        loss: masked, or official: the released code's loss, to compare.
+        epochs: Passes over the triples.
+        steps: Optimizer steps, in place of epochs.
+        batch_size: Triples per step and device.
+        learning_rate: Peak rate; by default 5e-5 (full), 3e-4 (frozen-lm), 2e-3 (static).
+        max_length: Tokens after which a text is cut (not for static).
+        dev: STS files by whose correlation the best checkpoint is chosen.
+        eval_every: Steps between evaluations and checkpoints.
+        patience: Stop after this many evaluations without a better one.
+        allow_overlap: Allow development sentences among the training sentences.
+        seed: Of data order and dropout.
+        layer: Of frozen-lm.
+        dimension: Length of the vectors of static and frozen-lm.
+        dropout: Share of tokens (static) or values (frozen-lm) left out in training.
+        pooling: Of full, where the folder does not say; cls trains under a tanh layer that is dropped after.
+        mini_batch_size: GradCache: rows embedded at once, for batches that do not fit.
+        sample: Train on so many rows, drawn by the seed: what curation must beat.
+        out: The model's folder; checkpoints and settings lie in OUT.run.
+
+    Raises:
+        EtudeError: Too few rows, mixed rows, leaking development pairs, a loss that is not finite, or a
+            collapsed encoder.
+    """
+    config = TrainConfig(
+        kind=kind, objective=objective, tau=tau, phi=phi, loss=loss, epochs=epochs, steps=steps,
+        batch_size=batch_size, learning_rate=learning_rate, eval_every=eval_every, patience=patience, seed=seed,
+        layer=layer, dimension=dimension, dropout=dropout, pooling=pooling, max_length=max_length,
+        mini_batch_size=mini_batch_size,
+    )  # fmt: skip
+    rows = training_rows(triples, objective)
+    if sample is not None:
+        rows = sampled(rows, sample, seed)
+    pairs = [pair for file in dev for pair in read_sts(file)]
+    refuse_leak(rows, pairs, allow=allow_overlap)
+    facts = {
+        "encoder": encoder,
+        "revision": _revision(encoder),
+        "reference": reference,
+        "triples": str(triples.resolve()),
+        "triples_sha256": file_hash(triples) if triples.is_file() else str(triples),
+        "dev": [str(file.resolve()) for file in dev],
+        "dev_sha256": [file_hash(file) for file in dev],
+        "sample": sample,
+        "config": config_json(config),
+    }
+    work = out.with_name(f"{out.name}.run")
+    if out.exists() and not (read_provenance(out) and (work / "run.json").exists()):
+        raise EtudeError(f"{out} exists and was not written by this command", "Give a new folder as --out.")
+    hidden = ("triples", "dev")  # where a file lies does not change what is trained
+    asked = {name: value for name, value in facts.items() if name not in hidden}
+    with Run(work, asked, command="semcsr train") as running:
+        if running.result is None or not out.exists():
+            result = _train(encoder, rows, config, pairs, reference, facts, work, out)
+            running.complete(vars(result) | {"model": out.name})
+        return TrainResult(**{**(running.result or {}), "model": str(out)})
+
+
+def _train(
+    encoder: str,
+    rows: Sequence[Triple],
+    config: TrainConfig,
+    dev: Sequence[STSPair],
+    reference: str,
+    facts: dict[str, Any],
+    work: Path,
+    out: Path,
+) -> TrainResult:
+    anchors = [row.sent0 for row in rows]
+    opened = open_encoder(
+        encoder, anchors, work / "states", kind=config.kind, layer=config.layer, dimension=config.dimension,
+        dropout=config.dropout, pooling=config.pooling, max_length=config.max_length,
+    )  # fmt: skip
+    frozen: Any = None
+    if config.phi < 1 and config.objective != "simcse":
+        if reference == "self":
+            frozen = opened.plain()
+        elif reference == "simcse":
+            alone = replace(config, objective="simcse", mini_batch_size=None)
+            frozen = fit_encoder(opened, rows, alone, dev=dev, out=work / "simcse").model
+        else:
+            frozen = load_sentence_transformer(reference)
+    done = fit_encoder(opened, rows, config, dev=dev, reference=frozen, out=work / "fit")
+    with atomic_path(out) as folder:
+        folder.mkdir()
+        done.model.save(str(folder), create_model_card=False)
+        (folder / "README.md").write_text(_card(facts, done.rows, opened.kind), encoding="utf-8")
+        write_provenance(folder, facts, [text for row in rows for text in (row.sent0, row.sent1, row.hard_neg) if text])
+    for part in ("fit", "simcse"):
+        clear_checkpoints(work / part)
+    (work / "states" / "states.f32").unlink(missing_ok=True)
+    return TrainResult(
+        str(out), opened.kind, done.rows, done.steps, done.best_step, done.best_spearman, done.masked
+    )
+
+
+def _card(facts: Mapping[str, Any], rows: int, kind: str) -> str:
+    """The model card: what it is and how it was made."""
+    config = facts["config"]
+    return (
+        "---\nlibrary_name: sentence-transformers\ntags: [sentence-transformers, sentence-similarity]\n---\n\n"
+        f"# A sentence encoder from {Path(facts['encoder']).name}\n\n"
+        f"A `{kind}` encoder, trained by `etude semcsr train` on {rows:,} rows "
+        f"(objective `{config['objective']}`, tau {config['tau']}, phi {config['phi']}, seed {config['seed']}). "
+        "All settings are in `semcsr.json`.\n\n"
+        "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
+        'SentenceTransformer("this-folder").encode(["a sentence"])\n```\n'
+    )
+
+
+def training_rows(source: Path, objective: Objective) -> list[Triple]:
+    """Rows that can be trained on: written ones, or sentences alone for `simcse`.
+
+    Raises:
+        EtudeError: There is none.
+    """
+    if objective == "simcse" and (source.suffix == ".txt" or not _has_column(source, "sent1")):
+        column = "sent0" if source.suffix != ".txt" and _has_column(source, "sent0") else None
+        return [
+            Triple(id=str(i), sent0=text) for i, text in enumerate(read_sentences(source, column=column).texts)
+        ]
+    rows = read_triples(source)
+    good = [row for row in rows if row.status == "ok" and (row.sent1 or objective == "simcse")]
+    if len(good) < len(rows):
+        console().print(f"{source}: {len(rows) - len(good)} rows that were not written are left out")
+    if not good:
+        raise EtudeError(f"{source}: no row can be trained on", "Its rows were not written; see their status.")
+    return good
+
+
+def _has_column(source: Path, name: str) -> bool:
+    return any(name in row for _, row in zip(range(1), (row for _, row in read_rows(source)), strict=False))
+
+
+def sampled(rows: Sequence[Triple], count: int, seed: int) -> list[Triple]:
+    """A random subset in the rows' order.
+
+    Raises:
+        EtudeError: There are fewer rows.
+    """
+    if not 0 < count <= len(rows):
+        raise EtudeError(f"--sample {count}: there are {len(rows)} rows", "Give a smaller number.")
+    return [rows[i] for i in sorted(random.Random(seed).sample(range(len(rows)), count))]
+
+
+def refuse_leak(rows: Sequence[Triple], pairs: Sequence[STSPair], *, allow: bool) -> None:
+    """Refuse training sentences that the development pairs hold.
+
+    Raises:
+        EtudeError: There are some and `allow` is false.
+    """
+    held = {normalized(text) for text in sts_texts(pairs)}
+    shared = [row.sent0 for row in rows if normalized(row.sent0) in held]
+    if shared and not allow:
+        raise EtudeError(
+            f"{len(shared)} of {len(rows)} training sentences are in the development file, e.g. "
+            f"{shared[0][:60]!r}",
+            "Remove them (generate --evaluation FILE refuses them), or say --allow-overlap.",
+        )
+
+
+def _revision(encoder: str) -> str:
+    directory = Path(encoder) if (Path(encoder) / "modules.json").is_file() else model_directory(encoder)
+    return model_revision(directory)
+
+
+@verb
+def evaluate(
+    model: str,
+    *,
+    sts: tuple[Path, ...] = (),
+    compare: tuple[str, ...] = (),
+    seeds: int = 1,
+    aggregation: Aggregation = "all",
+    transfer: tuple[Path, ...] = (),
+    mteb: tuple[str, ...] = (),
+    page: Path | None = None,
+) -> EvaluateResult:
+    """How well an encoder's cosines follow human similarity, and its vectors serve classifiers.
+
+    Args:
+        model: A folder written by train, any sentence-transformers folder, an embedded name or a hub id.
+        sts: STS files: score,sentence1,sentence2[,genre,year], or the benchmark's seven tab-separated columns.
+        compare: raw (the encoder before training), simcse-unsup (trained here on the same sentences with the
+            same settings), or other models; also as raw,simcse-unsup.
+        seeds: Trainings of simcse-unsup, on seeds 0, 1, 2 ...
+        aggregation: all: one correlation over all pairs of a file; mean: of its subsets (genre and year).
+        transfer: Tasks for logistic regression on frozen vectors: text (or sentence1,sentence2), label[,split].
+        mteb: Names of MTEB tasks, for the full tables: STS12 STSBenchmark SciFact ... (needs etude[mteb]).
+        page: Also write a page (.html).
+
+    Raises:
+        EtudeError: Nothing to evaluate on, no such model, or `compare` needs a training that is not known.
+    """
+    if not sts and not transfer and not mteb:
+        raise EtudeError("nothing to evaluate on", "Give --sts FILE, --transfer FILE or --mteb TASK.")
+    if seeds < 1:
+        raise EtudeError(f"--seeds {seeds}: not a positive number", "Give for example 5.")
+    names = [name.strip() for given in compare for name in given.split(",") if name.strip()]
+    contenders: dict[str, list[Any]] = {"model": [load_sentence_transformer(model)]}
+    for name in names:
+        contenders[name] = _contender(name, Path(model), seeds)
+    correlations: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+    overlap = 0
+    for file in sts:
+        pairs = read_sts(file)
+        overlap += len(seen_sentences(Path(model), sts_texts(pairs)))
+        found = {
+            name: [evaluate_sts(one, pairs) for one in encoders] for name, encoders in contenders.items()
+        }
+        correlations += [_sts_row(name, file, results, aggregation) for name, results in found.items()]
+        gold = np.array([pair.score for pair in pairs])
+        differences += [
+            _difference_row(found["model"][0], others, name, file, gold)
+            for name, others in found.items()
+            if name != "model"
+        ]
+    tasks = [
+        {"model": name, "task": done.task, "accuracy": 100 * done.accuracy, "rows": done.rows,
+         "protocol": done.protocol}
+        for file in transfer
+        for name, encoders in contenders.items()
+        for done in [transfer_eval(encoders[0], file)]
+    ]  # fmt: skip
+    tables: list[Mapping[str, Any]] = []
+    if mteb:
+        from etude.methods.semcsr.mteb_tables import mteb_rows
+
+        tables = [row for name, encoders in contenders.items() for row in mteb_rows(name, encoders[0], mteb)]
+    if overlap:
+        console().print(f"{overlap} sentences of these files were trained on: the figures are transductive")
+    result = EvaluateResult(correlations, differences, tasks, aggregation, overlap, tables)
+    if page is not None:
+        notes = [f"Spearman x 100, aggregation '{aggregation}'."]
+        notes += [f"{overlap} sentences were trained on: the figures are transductive."] if overlap else []
+        save_page(page, f"{model}: evaluation", evaluation_sections(correlations, differences, tasks, notes))
+        result = replace(result, page=str(page))
+    return result
+
+
+def _sts_row(name: str, file: Path, found: Sequence[STSResult], aggregation: Aggregation) -> dict[str, Any]:
+    first = found[0]
+    return {
+        "model": name,
+        "file": file.name,
+        "pairs": first.pairs,
+        "Spearman": 100 * fmean(one.spearman if aggregation == "all" else one.mean for one in found),
+        "95 % (all)": f"{100 * first.low:.2f} to {100 * first.high:.2f}",
+        "all": 100 * fmean(one.spearman for one in found),
+        "mean": 100 * fmean(one.mean for one in found),
+        "alignment": first.alignment,
+        "uniformity": first.uniformity,
+        "seeds": len(found),
+    }
+
+
+def _difference_row(
+    ours: STSResult, others: Sequence[STSResult], name: str, file: Path, gold: Any
+) -> dict[str, Any]:
+    """Paired over pairs; against several seeds, their cosines are averaged for the interval."""
+    together = np.mean([other.cosines for other in others], axis=0)
+    _, low, high = paired_difference(ours.cosines, together, gold)
+    by_seed = [spearman(ours.cosines, gold) - other.spearman for other in others]
+    return {
+        "against": name,
+        "file": file.name,
+        "difference": 100 * fmean(by_seed),
+        "low": 100 * low,
+        "high": 100 * high,
+        "better on": f"{sum(one > 0 for one in by_seed)} of {len(by_seed)}",
+    }
+
+
+def _contender(name: str, folder: Path, seeds: int) -> list[Any]:
+    """Models to compare with: one, or one for each seed."""
+    if name not in ("raw", "simcse-unsup"):
+        return [load_sentence_transformer(name)]
+    facts = needed_provenance(folder, f"--compare {name}")
+    config = TrainConfig(**facts["config"])
+    source = Path(facts["triples"])
+    if not source.is_file() or file_hash(source) != facts["triples_sha256"]:
+        raise EtudeError(
+            f"{source}: the training set of {folder} is gone or has changed",
+            f"--compare {name} needs it; put it back, or train again.",
+        )
+    rows = training_rows(source, config.objective)
+    if facts["sample"] is not None:
+        rows = sampled(rows, facts["sample"], config.seed)
+    work = folder.with_name(f"{folder.name}.run") / "compare"
+    opened = open_encoder(
+        facts["encoder"], [row.sent0 for row in rows], work, kind=config.kind, layer=config.layer,
+        dimension=config.dimension, dropout=config.dropout, pooling=config.pooling, max_length=config.max_length,
+    )  # fmt: skip
+    if name == "raw":
+        return [opened.plain()]
+    dev = [pair for file in facts["dev"] if Path(file).is_file() for pair in read_sts(file)]
+    found = []
+    for seed in range(seeds):
+        console().print(f"semcsr evaluate: unsupervised SimCSE, seed {seed}")
+        alone = replace(config, objective="simcse", seed=seed)
+        found.append(fit_encoder(opened, rows, alone, dev=dev, out=work / f"simcse-{seed}").model)
+        clear_checkpoints(work / f"simcse-{seed}")
+    return found
