@@ -1,9 +1,9 @@
 # ruff: noqa: F401
 """SemCSR: a sentence encoder for your domain, from pairs that a language model writes and grades.
 
-Three stages: contrastive generation of a positive and a hard negative for each sentence, curation by similarity
-scores, contrastive training with masked false negatives. Paper: Wang et al., Semantic-Aware Contrastive Sentence
-Representation Learning with Large Language Models, arXiv 2310.10962 (v2: MultiCSR, NAACL 2024).
+Three stages: contrastive generation of a positive and a hard negative for each sentence, curation by
+similarity scores, contrastive training with masked false negatives. Paper: Wang et al., Semantic-Aware
+Contrastive Sentence Representation Learning with Large Language Models, arXiv 2310.10962 (v2: MultiCSR).
 
     from etude.methods.semcsr import curate, generate, score, train
     generate("sentences.txt", lm="smollm2", omega=0.3, out="triples.jsonl")
@@ -18,10 +18,11 @@ from etude.methods import lazy
 
 if TYPE_CHECKING:
     from etude.methods.semcsr.audit import audit
+    from etude.methods.semcsr.comparison import evaluate
     from etude.methods.semcsr.curation import Curator
     from etude.methods.semcsr.generation import TripleGenerator
     from etude.methods.semcsr.inspect_task import sts_grading
-    from etude.methods.semcsr.learning import evaluate, train
+    from etude.methods.semcsr.learning import train
     from etude.methods.semcsr.making import curate, generate, score
     from etude.methods.semcsr.masked_info_nce import CachedMaskedInfoNCE, MaskedInfoNCE, ReferenceTable
     from etude.methods.semcsr.pipeline import run
@@ -46,7 +47,7 @@ __getattr__, __dir__, __all__ = lazy(
         "TripleGenerator": "generation",
         "audit": "audit",
         "curate": "making",
-        "evaluate": "learning",
+        "evaluate": "comparison",
         "generate": "making",
         "load_scorer": "similarity_scorers",
         "read_sts": "sts",

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -16,9 +17,31 @@ COPY = 0.9
 """Normalized edit similarity above which a sentence counts as a copy."""
 BINS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
-_NEGATIONS = frozenset("not no never none nobody nothing nowhere neither nor without cannot".split())
-_SUPPORT = frozenset("do does did is are was were be being been has have had will would can could".split())
-_DETERMINERS = frozenset("a an the any some".split())
+_NEGATIONS = frozenset(
+    ["not", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "without", "cannot"]
+)
+_SUPPORT = frozenset(
+    [
+        "do",
+        "does",
+        "did",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "being",
+        "been",
+        "has",
+        "have",
+        "had",
+        "will",
+        "would",
+        "can",
+        "could",
+    ]
+)
+_DETERMINERS = frozenset(["a", "an", "the", "any", "some"])
 
 
 @dataclass(frozen=True)
@@ -61,8 +84,8 @@ class Audit:
         ]
         if self.positive_copies > 0.3 or self.negative_copies > 0.2:
             parts.append(
-                "That is weak: try a stronger model (--lm), other --prompts, --max-copy in curate, or triples "
-                "that others have written, such as hkust-nlp/SynCSE-partial-NLI."
+                "That is weak: try a stronger model (--lm), other --prompts, --max-copy in curate, or "
+                "triples that others have written, such as hkust-nlp/SynCSE-partial-NLI."
             )
         return " ".join(parts)
 
@@ -163,7 +186,7 @@ def histogram(scores: Sequence[float | None]) -> list[int]:
     """Scores in the five bins; what has no score is left out."""
     found = [score for score in scores if score is not None]
     return [sum(low <= score < high or score == high == 5 for score in found)
-            for low, high in zip(BINS, BINS[1:], strict=False)]  # fmt: skip
+            for low, high in pairwise(BINS)]  # fmt: skip
 
 
 def _share(flags: Sequence[bool]) -> float:

@@ -1,4 +1,4 @@
-"""Contrastive generation (v2 of the paper, section 3.2): what the wanted instruction says more than its opposite.
+"""Contrastive generation (stage 1 of v2): what the wanted instruction says more than its opposite.
 
 At each step the next token is chosen by l - ω·l̂: l are the logits under the wanted instruction, l̂ those
 under the opposite one, both after the same sentence and the same words written so far. Only tokens with
@@ -34,7 +34,7 @@ def contrast(wanted: Tensor, opposite: Tensor, omega: float, plausibility: float
     return scores.masked_fill(wanted < floor, -torch.inf)
 
 
-class ContrastiveLogits(LogitsProcessor):  # type: ignore[misc]
+class ContrastiveLogits(LogitsProcessor):
     """The same inside `transformers.generate`: a batch of 2B rows, the wanted streams, then their opposites.
 
     Both streams of a pair get the same scores, so greedy decoding gives both the same token, and one forward

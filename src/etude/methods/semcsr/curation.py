@@ -1,8 +1,8 @@
-"""Stage 2: which triples are kept, and why the others are not (v2 of the paper, section 3.3).
+"""Stage 2: which triples are kept, and why the others are not.
 
-With a = score(x, positive) and b = score(x, negative): the roles are swapped where b > a, and a triple is kept
-iff a ≥ α, b ≤ β and a ≥ b + γ. (The released code tests only a ≠ b in place of γ, and swaps only where the
-lower score is at most 4.)
+With a = score(x, positive) and b = score(x, negative): the roles are swapped where b > a, and a triple is
+kept iff a ≥ α, b ≤ β and a ≥ b + γ. (The released code tests only a ≠ b in place of γ, and swaps only where
+the lower score is at most 4.)
 """
 
 from __future__ import annotations
@@ -50,9 +50,11 @@ class Curator:
     max_copy: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.alpha <= 5 and 0 <= self.beta <= 5 and 0 <= self.gamma <= 5 and 0 < self.max_copy <= 1):
+        if not (
+            0 <= self.alpha <= 5 and 0 <= self.beta <= 5 and 0 <= self.gamma <= 5 and 0 < self.max_copy <= 1
+        ):
             raise EtudeError(
-                f"alpha {self.alpha}, beta {self.beta}, gamma {self.gamma}, max copy {self.max_copy} cannot be",
+                f"alpha {self.alpha}, beta {self.beta}, gamma {self.gamma}, max copy {self.max_copy}",
                 "Alpha, beta and gamma are on the scale 0 to 5, max copy in (0, 1].",
             )
 
@@ -111,7 +113,9 @@ def refuse_broken_scores(rows: Sequence[Triple]) -> None:
     """Refuse rows that were never scored, or that all have one score."""
     scores = [s for row in rows for s in (row.positive_score, row.negative_score) if s is not None]
     if not scores:
-        raise EtudeError("no row has a score", "Score the triples first: etude semcsr score TRIPLES --out FILE.")
+        raise EtudeError(
+            "no row has a score", "Score the triples first: etude semcsr score TRIPLES --out FILE."
+        )
     if len(scores) >= LEAST_ROWS and len(set(scores)) == 1:
         raise EtudeError(
             f"all {len(scores)} scores are {scores[0]:g}: the scorer does not tell sentences apart",

@@ -1,4 +1,4 @@
-"""Which encoder is trained: `static`, `frozen-lm`, or `full` fine-tuning of a transformer (the GPU recipe)."""
+"""Which encoder is trained: `static`, `frozen-lm`, or `full` fine-tuning (the GPU recipe)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TrainableEncoder(Protocol):
 
 
 class FullEncoder:
-    """A transformer whose weights are all trained; a tanh layer over [CLS] is there in training only (SimCSE).
+    """A transformer whose weights are all trained; a tanh layer over [CLS] is there in training only.
 
     Args:
         name: A sentence-transformers folder, a transformer's folder, or a hub id.

@@ -1,10 +1,10 @@
 """`frozen-lm`: the first layers of a language model, never trained, under attention pooling and a linear map.
 
-- The states of layer k (RMS-normalized) of each distinct training text are computed once (`TokenStates`, a file
-  that is read in place), so that a step trains only the pooling: α = softmax(w·h_t), W Σ_t α_t h_t + b.
-- Finished, the pooling is written with stock modules: a token-wise `Dense` with a gated linear unit, then a mean.
-  For large C, σ(w·h - C) = e^{w·h - C} up to a relative error of e^{w·h - C}, and a cosine does not see the
-  softmax's denominator. So the folder loads with sentence-transformers alone.
+- The states of layer k (RMS-normalized) of each distinct training text are computed once (`TokenStates`, a
+  file that is read in place): a step trains only the pooling, α = softmax(w·h_t), W Σ_t α_t h_t + b.
+- Finished, the pooling is written with stock modules: a token-wise `Dense` with a gated linear unit, then a
+  mean. For large C, σ(w·h - C) = e^{w·h - C} up to a relative error of e^{w·h - C}, and a cosine does not see
+  the softmax's denominator. So the folder loads with sentence-transformers alone.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ class TokenStates(InputModule):  # type: ignore[misc]
 
     def remember(self, texts: Iterable[str]) -> None:
         """Compute the states of texts that are not in the file yet, longest first, and append them."""
-        order = sorted({text for text in texts if text not in self.spans}, key=lambda text: (-len(text), text))
+        order = sorted(
+            {text for text in texts if text not in self.spans}, key=lambda text: (-len(text), text)
+        )
         if not order:
             return
         end = max((stop for _, stop in self.spans.values()), default=0)
@@ -221,7 +223,12 @@ class FrozenLMEncoder:
     kind = "frozen-lm"
 
     def __init__(
-        self, layers: Transformer, corpus: Sequence[str], dropout: float, work: Path, dimension: int = DIMENSION
+        self,
+        layers: Transformer,
+        corpus: Sequence[str],
+        dropout: float,
+        work: Path,
+        dimension: int = DIMENSION,
     ) -> None:
         self.layers, self.dropout = layers, dropout
         self.known = TokenStates(layers, corpus, work / "states.f32", dropout)
@@ -234,7 +241,9 @@ class FrozenLMEncoder:
     def training_model(self, texts: Sequence[str], work: Path) -> SentenceTransformer:
         """The encoder in training on these texts."""
         self.known.remember(texts)
-        return SentenceTransformer(modules=[self.known, AttentionPooling(self.center, self.axes)], device="cpu")
+        return SentenceTransformer(
+            modules=[self.known, AttentionPooling(self.center, self.axes)], device="cpu"
+        )
 
     def finished(self, trained: SentenceTransformer) -> SentenceTransformer:
         """The trained encoder, of plain sentence-transformers modules."""

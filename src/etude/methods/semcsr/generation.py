@@ -78,10 +78,9 @@ def model_identity(name: str) -> str:
 
 def row_id(sentence: str, writing: Writing, identity: str) -> str:
     """What a row depends on: sentence, prompts, model, ω (with its mask), length limit and seed."""
-    return content_hash(
-        [sentence, writing.prompts.hash, identity, writing.omega, writing.plausibility if writing.omega else None,
-         writing.max_tokens, writing.seed]
-    )[:24]  # fmt: skip
+    mask = writing.plausibility if writing.omega else None
+    how = [writing.prompts.hash, identity, writing.omega, mask, writing.max_tokens, writing.seed]
+    return content_hash([sentence, *how])[:24]
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,9 @@ def write_triples_file(
     ids = [row_id(sentence, writing, identity) for sentence in sentences]
     with Journal(out, ids) as journal:
         done = {one for one, row in journal.rows.items() if row["status"] != "failed"}
-        batches = [range(start, min(start + batch_size, len(ids))) for start in range(0, len(ids), batch_size)]
+        batches = [
+            range(start, min(start + batch_size, len(ids))) for start in range(0, len(ids), batch_size)
+        ]
         open_batches = [batch for batch in batches if any(ids[i] not in done for i in batch)]
         waiting = [{"sentence": sentences[i]} for batch in open_batches for i in batch]
         made, total = 0, sum(ids[i] not in done for batch in open_batches for i in batch)

@@ -12,8 +12,8 @@ GRADES = ("0", "1", "2", "3", "4", "5")
 _NUMBER = re.compile(r"(?<![\d.])\d+(?:\.\d+)?(?![\d.]*\d)")
 _RANGE = re.compile(r"\b(?:out of|of|/)\s*5(?:\.0)?\b|/\s*5(?:\.0)?\b", re.IGNORECASE)
 _TASK = (
-    "Rate how similar two sentences are in meaning, from 0 (nothing in common) to 5 (the same meaning). Answer "
-    "with the number only."
+    "Rate how similar two sentences are in meaning, from 0 (nothing in common) to 5 (the same meaning). "
+    "Answer with the number only."
 )
 _EXAMPLES = (
     ("A boy is kicking a ball.", "A boy kicks a ball.", "5"),

@@ -1,4 +1,4 @@
-"""The verbs `train` and `evaluate`."""
+"""The verb `train`."""
 
 from __future__ import annotations
 
@@ -6,42 +6,37 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
-
-import numpy as np
 
 from etude.data import read_rows
 from etude.errors import EtudeError
 from etude.methods import verb
-from etude.methods.semcsr.encoders import Kind, PoolingName, load_sentence_transformer, open_encoder
+from etude.methods.semcsr.encoders import Kind, PoolingName, load_sentence_transformer
 from etude.methods.semcsr.frozen_lm import LAYER
 from etude.methods.semcsr.masked_info_nce import PHI, TAU, Variant
 from etude.methods.semcsr.provenance import (
-    needed_provenance,
     read_provenance,
-    seen_sentences,
     write_provenance,
 )
-from etude.methods.semcsr.reporting import evaluation_sections
-from etude.methods.semcsr.results import EvaluateResult, TrainResult
+from etude.methods.semcsr.results import TrainResult
 from etude.methods.semcsr.sentences import normalized, read_sentences
 from etude.methods.semcsr.static_encoder import DIMENSION
 from etude.methods.semcsr.sts import (
-    Aggregation,
     STSPair,
-    STSResult,
-    evaluate_sts,
-    paired_difference,
     read_sts,
-    spearman,
     sts_texts,
 )
-from etude.methods.semcsr.training import Objective, TrainConfig, clear_checkpoints, config_json, fit_encoder
-from etude.methods.semcsr.transfer import transfer_eval
+from etude.methods.semcsr.training import (
+    Objective,
+    TrainConfig,
+    clear_checkpoints,
+    config_json,
+    fit_encoder,
+    open_configured,
+)
 from etude.methods.semcsr.triples import Triple, read_triples
 from etude.models import model_directory, model_revision
-from etude.render import console, save_page
+from etude.render import console
 from etude.runs import Run, atomic_path, file_hash
 
 
@@ -113,9 +108,9 @@ def train(
     """
     config = TrainConfig(
         kind=kind, objective=objective, tau=tau, phi=phi, loss=loss, epochs=epochs, steps=steps,
-        batch_size=batch_size, learning_rate=learning_rate, eval_every=eval_every, patience=patience, seed=seed,
+        batch_size=batch_size, learning_rate=learning_rate, eval_every=eval_every, patience=patience,
         layer=layer, dimension=dimension, dropout=dropout, pooling=pooling, max_length=max_length,
-        mini_batch_size=mini_batch_size,
+        mini_batch_size=mini_batch_size, seed=seed,
     )  # fmt: skip
     rows = training_rows(triples, objective)
     if sample is not None:
@@ -156,10 +151,7 @@ def _train(
     out: Path,
 ) -> TrainResult:
     anchors = [row.sent0 for row in rows]
-    opened = open_encoder(
-        encoder, anchors, work / "states", kind=config.kind, layer=config.layer, dimension=config.dimension,
-        dropout=config.dropout, pooling=config.pooling, max_length=config.max_length,
-    )  # fmt: skip
+    opened = open_configured(encoder, anchors, config, work / "states")
     frozen: Any = None
     if config.phi < 1 and config.objective != "simcse":
         if reference == "self":
@@ -174,7 +166,8 @@ def _train(
         folder.mkdir()
         done.model.save(str(folder), create_model_card=False)
         (folder / "README.md").write_text(_card(facts, done.rows, opened.kind), encoding="utf-8")
-        write_provenance(folder, facts, [text for row in rows for text in (row.sent0, row.sent1, row.hard_neg) if text])
+        seen = [text for row in rows for text in (row.sent0, row.sent1, row.hard_neg) if text]
+        write_provenance(folder, facts, seen)
     for part in ("fit", "simcse"):
         clear_checkpoints(work / part)
     (work / "states" / "states.f32").unlink(missing_ok=True)
@@ -187,10 +180,12 @@ def _card(facts: Mapping[str, Any], rows: int, kind: str) -> str:
     """The model card: what it is and how it was made."""
     config = facts["config"]
     return (
-        "---\nlibrary_name: sentence-transformers\ntags: [sentence-transformers, sentence-similarity]\n---\n\n"
+        "---\nlibrary_name: sentence-transformers\n"
+        "tags: [sentence-transformers, sentence-similarity]\n---\n\n"
         f"# A sentence encoder from {Path(facts['encoder']).name}\n\n"
         f"A `{kind}` encoder, trained by `etude semcsr train` on {rows:,} rows "
-        f"(objective `{config['objective']}`, tau {config['tau']}, phi {config['phi']}, seed {config['seed']}). "
+        f"(objective `{config['objective']}`, tau {config['tau']}, phi {config['phi']}, "
+        f"seed {config['seed']}). "
         "All settings are in `semcsr.json`.\n\n"
         "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
         'SentenceTransformer("this-folder").encode(["a sentence"])\n```\n'
@@ -206,14 +201,17 @@ def training_rows(source: Path, objective: Objective) -> list[Triple]:
     if objective == "simcse" and (source.suffix == ".txt" or not _has_column(source, "sent1")):
         column = "sent0" if source.suffix != ".txt" and _has_column(source, "sent0") else None
         return [
-            Triple(id=str(i), sent0=text) for i, text in enumerate(read_sentences(source, column=column).texts)
+            Triple(id=str(i), sent0=text)
+            for i, text in enumerate(read_sentences(source, column=column).texts)
         ]
     rows = read_triples(source)
     good = [row for row in rows if row.status == "ok" and (row.sent1 or objective == "simcse")]
     if len(good) < len(rows):
         console().print(f"{source}: {len(rows) - len(good)} rows that were not written are left out")
     if not good:
-        raise EtudeError(f"{source}: no row can be trained on", "Its rows were not written; see their status.")
+        raise EtudeError(
+            f"{source}: no row can be trained on", "Its rows were not written; see their status."
+        )
     return good
 
 
@@ -251,143 +249,3 @@ def refuse_leak(rows: Sequence[Triple], pairs: Sequence[STSPair], *, allow: bool
 def _revision(encoder: str) -> str:
     directory = Path(encoder) if (Path(encoder) / "modules.json").is_file() else model_directory(encoder)
     return model_revision(directory)
-
-
-@verb
-def evaluate(
-    model: str,
-    *,
-    sts: tuple[Path, ...] = (),
-    compare: tuple[str, ...] = (),
-    seeds: int = 1,
-    aggregation: Aggregation = "all",
-    transfer: tuple[Path, ...] = (),
-    mteb: tuple[str, ...] = (),
-    page: Path | None = None,
-) -> EvaluateResult:
-    """How well an encoder's cosines follow human similarity, and its vectors serve classifiers.
-
-    Args:
-        model: A folder written by train, any sentence-transformers folder, an embedded name or a hub id.
-        sts: STS files: score,sentence1,sentence2[,genre,year], or the benchmark's seven tab-separated columns.
-        compare: raw (the encoder before training), simcse-unsup (trained here on the same sentences with the
-            same settings), or other models; also as raw,simcse-unsup.
-        seeds: Trainings of simcse-unsup, on seeds 0, 1, 2 ...
-        aggregation: all: one correlation over all pairs of a file; mean: of its subsets (genre and year).
-        transfer: Tasks for logistic regression on frozen vectors: text (or sentence1,sentence2), label[,split].
-        mteb: Names of MTEB tasks, for the full tables: STS12 STSBenchmark SciFact ... (needs etude[mteb]).
-        page: Also write a page (.html).
-
-    Raises:
-        EtudeError: Nothing to evaluate on, no such model, or `compare` needs a training that is not known.
-    """
-    if not sts and not transfer and not mteb:
-        raise EtudeError("nothing to evaluate on", "Give --sts FILE, --transfer FILE or --mteb TASK.")
-    if seeds < 1:
-        raise EtudeError(f"--seeds {seeds}: not a positive number", "Give for example 5.")
-    names = [name.strip() for given in compare for name in given.split(",") if name.strip()]
-    contenders: dict[str, list[Any]] = {"model": [load_sentence_transformer(model)]}
-    for name in names:
-        contenders[name] = _contender(name, Path(model), seeds)
-    correlations: list[dict[str, Any]] = []
-    differences: list[dict[str, Any]] = []
-    overlap = 0
-    for file in sts:
-        pairs = read_sts(file)
-        overlap += len(seen_sentences(Path(model), sts_texts(pairs)))
-        found = {
-            name: [evaluate_sts(one, pairs) for one in encoders] for name, encoders in contenders.items()
-        }
-        correlations += [_sts_row(name, file, results, aggregation) for name, results in found.items()]
-        gold = np.array([pair.score for pair in pairs])
-        differences += [
-            _difference_row(found["model"][0], others, name, file, gold)
-            for name, others in found.items()
-            if name != "model"
-        ]
-    tasks = [
-        {"model": name, "task": done.task, "accuracy": 100 * done.accuracy, "rows": done.rows,
-         "protocol": done.protocol}
-        for file in transfer
-        for name, encoders in contenders.items()
-        for done in [transfer_eval(encoders[0], file)]
-    ]  # fmt: skip
-    tables: list[Mapping[str, Any]] = []
-    if mteb:
-        from etude.methods.semcsr.mteb_tables import mteb_rows
-
-        tables = [row for name, encoders in contenders.items() for row in mteb_rows(name, encoders[0], mteb)]
-    if overlap:
-        console().print(f"{overlap} sentences of these files were trained on: the figures are transductive")
-    result = EvaluateResult(correlations, differences, tasks, aggregation, overlap, tables)
-    if page is not None:
-        notes = [f"Spearman x 100, aggregation '{aggregation}'."]
-        notes += [f"{overlap} sentences were trained on: the figures are transductive."] if overlap else []
-        save_page(page, f"{model}: evaluation", evaluation_sections(correlations, differences, tasks, notes))
-        result = replace(result, page=str(page))
-    return result
-
-
-def _sts_row(name: str, file: Path, found: Sequence[STSResult], aggregation: Aggregation) -> dict[str, Any]:
-    first = found[0]
-    return {
-        "model": name,
-        "file": file.name,
-        "pairs": first.pairs,
-        "Spearman": 100 * fmean(one.spearman if aggregation == "all" else one.mean for one in found),
-        "95 % (all)": f"{100 * first.low:.2f} to {100 * first.high:.2f}",
-        "all": 100 * fmean(one.spearman for one in found),
-        "mean": 100 * fmean(one.mean for one in found),
-        "alignment": first.alignment,
-        "uniformity": first.uniformity,
-        "seeds": len(found),
-    }
-
-
-def _difference_row(
-    ours: STSResult, others: Sequence[STSResult], name: str, file: Path, gold: Any
-) -> dict[str, Any]:
-    """Paired over pairs; against several seeds, their cosines are averaged for the interval."""
-    together = np.mean([other.cosines for other in others], axis=0)
-    _, low, high = paired_difference(ours.cosines, together, gold)
-    by_seed = [spearman(ours.cosines, gold) - other.spearman for other in others]
-    return {
-        "against": name,
-        "file": file.name,
-        "difference": 100 * fmean(by_seed),
-        "low": 100 * low,
-        "high": 100 * high,
-        "better on": f"{sum(one > 0 for one in by_seed)} of {len(by_seed)}",
-    }
-
-
-def _contender(name: str, folder: Path, seeds: int) -> list[Any]:
-    """Models to compare with: one, or one for each seed."""
-    if name not in ("raw", "simcse-unsup"):
-        return [load_sentence_transformer(name)]
-    facts = needed_provenance(folder, f"--compare {name}")
-    config = TrainConfig(**facts["config"])
-    source = Path(facts["triples"])
-    if not source.is_file() or file_hash(source) != facts["triples_sha256"]:
-        raise EtudeError(
-            f"{source}: the training set of {folder} is gone or has changed",
-            f"--compare {name} needs it; put it back, or train again.",
-        )
-    rows = training_rows(source, config.objective)
-    if facts["sample"] is not None:
-        rows = sampled(rows, facts["sample"], config.seed)
-    work = folder.with_name(f"{folder.name}.run") / "compare"
-    opened = open_encoder(
-        facts["encoder"], [row.sent0 for row in rows], work, kind=config.kind, layer=config.layer,
-        dimension=config.dimension, dropout=config.dropout, pooling=config.pooling, max_length=config.max_length,
-    )  # fmt: skip
-    if name == "raw":
-        return [opened.plain()]
-    dev = [pair for file in facts["dev"] if Path(file).is_file() for pair in read_sts(file)]
-    found = []
-    for seed in range(seeds):
-        console().print(f"semcsr evaluate: unsupervised SimCSE, seed {seed}")
-        alone = replace(config, objective="simcse", seed=seed)
-        found.append(fit_encoder(opened, rows, alone, dev=dev, out=work / f"simcse-{seed}").model)
-        clear_checkpoints(work / f"simcse-{seed}")
-    return found

@@ -78,7 +78,9 @@ def generate(
         EtudeError: The file holds no sentences, the model gives no logits for omega above 0, or the provider
             is gone (finished rows are kept).
     """
-    writing = Writing(lm, prompt_set(prompts), omega, plausibility, max_tokens, seed, base_url, max_connections)
+    writing = Writing(
+        lm, prompt_set(prompts), omega, plausibility, max_tokens, seed, base_url, max_connections
+    )
     found = read_sentences(sentences, column=column, most_words=max_words)
     held = [text for file in evaluation for text in sts_texts(read_sts(file))]
     found = without_overlap(found, held, allow=allow_overlap, source=sentences)
@@ -146,14 +148,16 @@ def score(
             if key not in journal.rows
         ]
         done = 0
-        for result in map_batches(
-            waiting, scored_by, engine=engine, batch_size=batch_size, workers=workers
-        ):
+        for result in map_batches(waiting, scored_by, engine=engine, batch_size=batch_size, workers=workers):
             journal.add(result["rows"])
             done += len(result["rows"])
             console().print(f"semcsr score: {done:,} of {len(waiting):,} rows")
         final = [Triple.model_validate(row) for row in journal.finish()]
-    scores = [s for row in final for s in ((row.positive_score, row.negative_score) if row.hard_neg else (row.positive_score,))]
+    scores = [
+        s
+        for row in final
+        for s in ((row.positive_score, row.negative_score) if row.hard_neg else (row.positive_score,))
+    ]
     missing = sum(one is None for one in scores)
     if missing == len(scores):
         raise EtudeError(
@@ -163,7 +167,10 @@ def score(
     return ScoreResult(
         out=str(out),
         scorer=f"{scorer} ({name})",
-        scored=sum(row.positive_score is not None and (not row.hard_neg or row.negative_score is not None) for row in final),
+        scored=sum(
+            row.positive_score is not None and (not row.hard_neg or row.negative_score is not None)
+            for row in final
+        ),
         unreadable=missing,
         positive_histogram=histogram([row.positive_score for row in final]),
         negative_histogram=histogram([row.negative_score for row in final]),

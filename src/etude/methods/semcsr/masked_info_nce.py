@@ -1,4 +1,4 @@
-"""Stage 3: InfoNCE over in-batch candidates, with probable false negatives masked (v2 of the paper, section 3.4).
+"""Stage 3: InfoNCE over in-batch candidates, with probable false negatives masked.
 
 A batch has N anchors x_i and candidates c_1..c_2N: all positives, then all hard negatives (or c_1..c_N for
 pairs). With s_ij = cos(E(x_i), E(c_j)) / τ and a frozen reference encoder's cosines r_ij,
@@ -41,14 +41,14 @@ class ReferenceTable:
         self.columns = [torch.from_numpy(np.ascontiguousarray(column)) for column in columns]
 
     def similarities(self, rows: Tensor, candidates: Tensor) -> Tensor:
-        """Cosines r_ij of the rows' anchors, (N,), with all candidates of `candidates` rows: (N, 2M) or (N, M)."""
+        """Cosines r_ij of the rows' anchors, (N,), with the candidates of M rows: (N, 2M) or (N, M)."""
         anchors = self.columns[0][rows.cpu()]
         others = torch.cat([column[candidates.cpu()] for column in self.columns[1:]])
         return (anchors @ others.T).to(rows.device)
 
 
 class MaskedInfoNCE(nn.Module):
-    """The loss, to be given to `SentenceTransformerTrainer`; without a reference or with φ ≥ 1 nothing is masked.
+    """The loss, for `SentenceTransformerTrainer`; without a reference or with φ ≥ 1 nothing is masked.
 
     Args:
         model: The `SentenceTransformer`.
@@ -142,7 +142,7 @@ def info_nce(scores: Tensor, own: Tensor, masked: Tensor | None) -> Tensor:
 
 
 def official_loss(scores: Tensor, own: Tensor, masked: Tensor | None) -> Tensor:
-    """What the released code minimizes: logits times the 0/1 mask, then the mean of binary log-losses of all cells.
+    """The released code's loss: logits times the 0/1 mask, then the mean of all cells' binary log-losses.
 
     A masked cell keeps e⁰ in the softmax's denominator, and the positive's term is diluted by the number of
     candidates. Arguments as in `info_nce`.
@@ -155,7 +155,7 @@ def official_loss(scores: Tensor, own: Tensor, masked: Tensor | None) -> Tensor:
 
 
 class CachedMaskedInfoNCE(CachedMultipleNegativesRankingLoss):  # type: ignore[misc]
-    """The same loss for batches that do not fit: GradCache (Gao et al. 2021) embeds `mini_batch_size` rows at once.
+    """The same loss for batches that do not fit: GradCache (Gao et al. 2021), rows embedded in mini-batches.
 
     Args:
         model: The `SentenceTransformer`.

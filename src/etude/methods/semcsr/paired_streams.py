@@ -109,7 +109,8 @@ def write_pairs(
     found: list[str | None] = [None] * count
     live = list(range(count))  # rows behind the first half of the streams
     for _ in range(max_tokens):
-        scores = contrast(*logits.chunk(2), omega, plausibility)
+        wanted, others = logits.chunk(2)
+        scores = contrast(wanted, others, omega, plausibility)
         tokens = scores.argmax(-1).tolist()
         going = []
         for at, (row, token) in enumerate(zip(live, tokens, strict=True)):

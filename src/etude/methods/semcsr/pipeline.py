@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from etude.data import write_records
 from etude.methods import verb
+from etude.methods.semcsr.comparison import evaluate
 from etude.methods.semcsr.curation import Curator, refuse_too_few
 from etude.methods.semcsr.encoders import Kind
-from etude.methods.semcsr.learning import evaluate, train
+from etude.methods.semcsr.learning import train
 from etude.methods.semcsr.making import curate, generate, score
 from etude.methods.semcsr.masked_info_nce import PHI
 from etude.methods.semcsr.reporting import curation_sections, evaluation_sections
@@ -48,7 +49,7 @@ def run(
     base_url: str | None = None,
     out: Path = Path("semcsr"),
 ) -> RunResult:
-    """All stages: generate, score, curate, train, evaluate, and a page. Repeat the command to go on after a kill.
+    """All stages: generate, score, curate, train, evaluate, and a page; the same command resumes it.
 
     Args:
         sentences: A .txt file with one sentence a line, or a table with --column.
@@ -127,7 +128,10 @@ def run(
     sections: list[Any] = []
     if evaluated is not None:
         sections += evaluation_sections(
-            evaluated.sts, evaluated.differences, evaluated.transfer, ["Reported on the half that chose nothing."]
+            evaluated.sts,
+            evaluated.differences,
+            evaluated.transfer,
+            ["Reported on the half that chose nothing."],
         )
     sections += curation_sections(kept, dropped, curated.before, curated.after)
     save_page(out / "report.html", "A sentence encoder from written pairs", sections)

@@ -85,7 +85,7 @@ def read_answer(text: str) -> str:
     line = _LABEL.sub("", lines[0]).strip()
     if line[:1] in "\"'\u201c" and line[-1:] in "\"'\u201d":
         line = line[1:-1]
-    return " ".join(line.strip("\"\u201c\u201d").split())
+    return " ".join(line.strip('"\u201c\u201d').split())
 
 
 def _fewshot(task: str, word: str, demonstrations: tuple[tuple[str, str], ...]) -> str:
@@ -98,8 +98,8 @@ _ENTAILMENT_TASK = (
     "Rewrite each sentence in other words. What the new sentence says must be true whenever the first one is."
 )
 _CONTRADICTION_TASK = (
-    "Contradict each sentence. The new sentence keeps the scene but changes what happens, so that both cannot "
-    "be true at once."
+    "Contradict each sentence. The new sentence keeps the scene but changes what happens, so that both "
+    "cannot be true at once."
 )
 _FOLLOWS, _CONTRADICTS = "must be true given", "contradicts"
 _DEMONSTRATIONS = (
@@ -147,8 +147,8 @@ _ZERO_SHOT = PromptSet(
         f'Paraphrase this sentence briefly; you may leave out details: "{_PLACE}" {_ONLY}',
     ),
     (
-        f'Change or swap details of this sentence so that it is contradicted, in the same context: "{_PLACE}" '
-        f"{_ONLY}",
+        "Change or swap details of this sentence so that it is contradicted, in the same context: "
+        f'"{_PLACE}" {_ONLY}',
         f'Edit this sentence slightly so that it means the opposite: "{_PLACE}" {_ONLY}',
         f'Alter what this sentence means; the result must still make sense: "{_PLACE}" {_ONLY}',
         f'Write a realistic sentence with an idea that contrasts with this one: "{_PLACE}" {_ONLY}',
@@ -156,8 +156,7 @@ _ZERO_SHOT = PromptSet(
 )
 
 PROMPTS = {
-    found.name: found
-    for found in (_fewshot_set("nli-fewshot", 2), _fewshot_set("nli-4shot", 4), _ZERO_SHOT)
+    found.name: found for found in (_fewshot_set("nli-fewshot", 2), _fewshot_set("nli-4shot", 4), _ZERO_SHOT)
 }
 """The sets that come with the package; `nli-fewshot` has the paper's two demonstrations."""
 
@@ -173,7 +172,8 @@ def prompt_set(name: str) -> PromptSet:
     path = Path(name)
     if path.suffix != ".json":
         raise EtudeError(
-            f"there are no prompts {name!r}", f"Give one of {', '.join(PROMPTS)}, or a .json file of your own."
+            f"there are no prompts {name!r}",
+            f"Give one of {', '.join(PROMPTS)}, or a .json file of your own.",
         )
     value = read_json(path)
     kinds = [value.get(kind) if isinstance(value, dict) else None for kind in KINDS]

@@ -34,7 +34,9 @@ def curation_sections(
 ) -> list[Section]:
     """Audit, histograms, examples of what was kept, and of each reason to drop."""
     sections = [
-        Section("Audit", [Text(before.words()), TableBlock(("", "given", "kept"), audit_rows(before, after))]),
+        Section(
+            "Audit", [Text(before.words()), TableBlock(("", "given", "kept"), audit_rows(before, after))]
+        ),
         Section("Scores", [_histogram(before)]),
         Section("Kept", [TableBlock(_COLUMNS, [_row(row) for row in kept[:_SHOWN]])]),
     ]
@@ -74,7 +76,9 @@ def evaluation_sections(
         if rows:
             sections.append(Section(heading, [_table(rows)]))
     if differences:
-        sections[-1 if not transfer else -2] = Section("Differences", [_table(differences), _plot(differences)])
+        sections[-1 if not transfer else -2] = Section(
+            "Differences", [_table(differences), _plot(differences)]
+        )
     if notes:
         sections.append(Section("Notes", [Text(note) for note in notes]))
     return sections

@@ -83,7 +83,8 @@ class ScoreResult:
         rows = [("positives", *self.positive_histogram), ("hard negatives", *self.negative_histogram)]
         return _group(
             table(("scores", "0-1", "1-2", "2-3", "3-4", "4-5"), rows),
-            f"{self.scored:,} rows scored by {self.scorer}, {self.unreadable} answers without a score: {self.out}",
+            f"{self.scored:,} rows scored by {self.scorer}, {self.unreadable} answers without a score: "
+            f"{self.out}",
         )
 
 
@@ -114,8 +115,8 @@ class CurateResult:
         return _group(
             table(("dropped because", "rows"), list(self.dropped.items())),
             table(("", "given", "kept"), audit_rows(self.before, self.after)),
-            f"{self.kept:,} kept ({self.swapped} with roles swapped), {sum(self.dropped.values()):,} dropped: "
-            f"{self.out}",
+            f"{self.kept:,} kept ({self.swapped} with roles swapped), {sum(self.dropped.values()):,} "
+            f"dropped: {self.out}",
             f"page: {self.report}" if self.report else "",
         )
 
@@ -162,7 +163,8 @@ class TrainResult:
     def __rich__(self) -> RenderableType:
         """What was trained and how to load it."""
         best = (
-            f", best on the development pairs at step {self.best_step} (Spearman {100 * self.best_spearman:.2f})"
+            f", best on the development pairs at step {self.best_step} "
+            f"(Spearman {100 * self.best_spearman:.2f})"
             if self.best_spearman is not None
             else ""
         )
@@ -204,7 +206,8 @@ class EvaluateResult:
         ]
         if self.sts:
             parts.append(
-                f"Spearman x 100 of cosines, aggregation '{self.aggregation}'; intervals: bootstrap over pairs."
+                f"Spearman x 100 of cosines, aggregation '{self.aggregation}'; intervals: bootstrap over "
+                "pairs."
             )
         if self.overlap:
             parts.append(
@@ -233,5 +236,5 @@ class RunResult:
 
     def __rich__(self) -> RenderableType:
         """Each stage in turn."""
-        parts = [self.generated, self.curated, self.trained, self.evaluated]
+        parts: list[Any] = [self.generated, self.curated, self.trained, self.evaluated]
         return _group(*(part.__rich__() for part in parts if part), f"page: {self.out}/report.html")

@@ -15,9 +15,80 @@ MOST_WORDS = 64
 _NAMED = 3
 _LEAST_ENGLISH = 0.5
 _FUNCTION_WORDS = frozenset(
-    "a an the and or but if of in on at to for from by with as is are was were be been it its this that these "
-    "those he she they we you i his her their our your my not no do does did has have had will would can could "
-    "there what which who how when where why than then into over under after before between about up out".split()
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "but",
+        "if",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "by",
+        "with",
+        "as",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "it",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "he",
+        "she",
+        "they",
+        "we",
+        "you",
+        "i",
+        "his",
+        "her",
+        "their",
+        "our",
+        "your",
+        "my",
+        "not",
+        "no",
+        "do",
+        "does",
+        "did",
+        "has",
+        "have",
+        "had",
+        "will",
+        "would",
+        "can",
+        "could",
+        "there",
+        "what",
+        "which",
+        "who",
+        "how",
+        "when",
+        "where",
+        "why",
+        "than",
+        "then",
+        "into",
+        "over",
+        "under",
+        "after",
+        "before",
+        "between",
+        "about",
+        "up",
+        "out",
+    ]
 )
 
 
@@ -106,9 +177,7 @@ def _column(source: Path, column: str | None) -> Iterable[str]:
                 f"{source}:{line}: no column {column!r}; found {', '.join(row)}", "Name one with --column."
             )
         if not isinstance(value, str):
-            raise EtudeError(
-                f"{source}:{line}: {column} is a {type(value).__name__}", "Sentences are texts."
-            )
+            raise EtudeError(f"{source}:{line}: {column} is a {type(value).__name__}", "Sentences are texts.")
         yield value
 
 

@@ -192,6 +192,4 @@ class EmbedScorer:
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         place = {text: i for i, text in enumerate(texts)}
         vectors = self.encoder.encode(texts)
-        return [
-            float(np.clip(TOP * vectors[place[a]] @ vectors[place[b]], 0.0, TOP)) for a, b in pairs
-        ]
+        return [float(np.clip(TOP * vectors[place[a]] @ vectors[place[b]], 0.0, TOP)) for a, b in pairs]

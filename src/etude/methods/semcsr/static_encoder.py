@@ -1,7 +1,8 @@
 """`static`: a language model's token-embedding table, centered, PCA to 256, as a weighted mean of tokens.
 
-- A token's weight, a / (a + p) with its share p of the corpus (Arora et al. 2017), is folded into its row, and a
-  cosine does not see the length of a mean: so the whole encoder is one `StaticEmbedding` of sentence-transformers.
+- A token's weight, a / (a + p) with its share p of the corpus (Arora et al. 2017), is folded into its row,
+  and a cosine does not see the length of a mean: so the encoder is one `StaticEmbedding` of
+  sentence-transformers.
 - Training moves only the rows of tokens that the corpus holds (`TokenTable`); tokens are dropped at random,
   which is also what makes two views of one sentence differ in unsupervised SimCSE.
 """
@@ -48,7 +49,7 @@ def static_embedding(lm: CausalLM, corpus: Sequence[str], dimension: int = DIMEN
     _, vectors = torch.linalg.eigh((held - center).T @ (held - center))  # columns, ascending
     weights = _COMMON / (_COMMON + counts / counts.sum().clamp(min=1))  # (vocabulary,)
     projected = (table - center) @ vectors[:, -dimension:] * weights[:, None]
-    return StaticEmbedding(lm.tokenizer, projected.contiguous())  # type: ignore[arg-type]
+    return StaticEmbedding(lm.tokenizer, projected.contiguous())
 
 
 class TokenTable(InputModule):  # type: ignore[misc]
@@ -82,7 +83,10 @@ class TokenTable(InputModule):  # type: ignore[misc]
             self.known |= {text: encoding.ids for text, encoding in zip(new, encodings, strict=True)}
         rows = [self.known[text] for text in texts]
         offsets = torch.tensor([0, *(len(row) for row in rows[:-1])]).cumsum(0)
-        return {"input_ids": torch.tensor([i for row in rows for i in row], dtype=torch.long), "offsets": offsets}
+        return {
+            "input_ids": torch.tensor([i for row in rows for i in row], dtype=torch.long),
+            "offsets": offsets,
+        }
 
     def forward(self, features: dict[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         """Adds `sentence_embedding`, (texts, dimension): the sum of each text's token rows."""

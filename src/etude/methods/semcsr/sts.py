@@ -1,7 +1,8 @@
 """Semantic textual similarity: pairs with human scores, Spearman's correlation, alignment and uniformity.
 
-Published figures are Spearman ×100 of cosines against the gold scores, `all`: the subsets of a year are joined
-and one correlation is taken. `mean` averages the subsets' correlations and can differ by a point or more.
+Published figures are Spearman ×100 of cosines against the gold scores, `all`: the subsets of a year are
+joined and one correlation is taken. `mean` averages the subsets' correlations and can differ by a point or
+more.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ def read_sts(source: Path | str) -> list[STSPair]:
     """Read an STS file.
 
     Args:
-        source: Rows with `score, sentence1, sentence2[, genre, year]` (CSV, JSONL, TSV with a header, Parquet,
-            hub id), or the STS benchmark's own tab-separated file of seven columns, where quotes are literal.
+        source: Rows with `score, sentence1, sentence2[, genre, year]` (CSV, JSONL, TSV with a header,
+            Parquet, hub id), or the STS benchmark's own tab-separated file of seven columns, where quotes are
+            literal.
 
     Raises:
         EtudeError: The columns are other ones, or a score is outside 0 to 5.
@@ -120,7 +122,9 @@ def _is_benchmark_file(path: Path) -> bool:
 def _benchmark_row(path: Path, number: int, line: str) -> STSPair:
     cells = line.rstrip("\r\n").split("\t")
     if len(cells) < _COLUMNS:
-        raise EtudeError(f"{path}:{number}: {len(cells)} of {_COLUMNS} columns", "Check the tabs of this line.")
+        raise EtudeError(
+            f"{path}:{number}: {len(cells)} of {_COLUMNS} columns", "Check the tabs of this line."
+        )
     genre, file, year, _, score, one, other = cells[:_COLUMNS]
     try:
         return STSPair(score=float(score), sentence1=one, sentence2=other, genre=f"{genre}/{file}", year=year)
@@ -136,7 +140,7 @@ def sts_texts(pairs: Sequence[STSPair]) -> list[str]:
 
 
 def sts_eval(encoder: TextEncoder, rows: Sequence[STSPair], *, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """An encoder's correlation as a dictionary: `spearman`, its interval `ci`, and more; see `evaluate_sts`."""
+    """An encoder's correlation as a dictionary: `spearman`, interval `ci`, and more; see `evaluate_sts`."""
     found = evaluate_sts(encoder, rows, resamples=resamples)
     return {**vars(found), "ci": (found.low, found.high), "cosines": found.cosines.tolist()}
 
@@ -191,7 +195,8 @@ def unit_vectors(vectors: Any) -> Vector:
             "the encoder gives vectors that are not finite", "It has diverged: train with a lower rate."
         )
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.divide(found, length, out=np.zeros_like(found), where=length > 0)
+    unit: Vector = np.divide(found, length, out=np.zeros_like(found), where=length > 0)
+    return unit
 
 
 def spearman(one: Vector, other: Vector) -> float:
@@ -235,15 +240,16 @@ def paired_difference(
 def pair_contributions(cosines: Vector, gold: Vector) -> Vector:
     """What each pair contributes to the correlation: values whose mean is Spearman's, (pairs,).
 
-    Jackknife pseudo-values n·ρ - (n-1)·ρ without the pair, shifted to have the mean ρ. Their spread is that of
-    the estimate (ranks included), so that a bootstrap of their mean is one of the correlation.
+    Jackknife pseudo-values n·ρ - (n-1)·ρ without the pair, shifted to have the mean ρ. Their spread is that
+    of the estimate (ranks included), so that a bootstrap of their mean is one of the correlation.
     """
     count, value = len(gold), spearman(cosines, gold)
     kept = ~np.eye(count, dtype=bool)
     index = np.broadcast_to(np.arange(count), (count, count))[kept].reshape(count, count - 1)
     without = _pearson(rankdata(cosines[index], axis=1), rankdata(gold[index], axis=1))
     found = count * value - (count - 1) * without
-    return found - found.mean() + value
+    shifted: Vector = found - found.mean() + value
+    return shifted
 
 
 def alignment(first: Vector, second: Vector) -> float | None:
@@ -252,7 +258,7 @@ def alignment(first: Vector, second: Vector) -> float | None:
 
 
 def uniformity(vectors: Vector) -> float:
-    """Log of the mean of e^{-2‖f(x)-f(y)‖²} over distinct pairs of unit vectors; 0 where all are one point."""
+    """Log of the mean of e^{-2‖f(x)-f(y)‖²} over distinct pairs of unit vectors; 0 where all coincide."""
     squared = np.clip(2 - 2 * vectors @ vectors.T, 0, None)
     above = squared[np.triu_indices(len(vectors), 1)]
     return float(np.log(np.exp(-2 * above).mean())) if len(above) else 0.0

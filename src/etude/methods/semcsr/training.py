@@ -1,6 +1,6 @@
 """Contrastive training with the trainer of sentence-transformers: best checkpoint, exact resume, early stops.
 
-    model = train_encoder("smollm2", triples, TrainConfig(kind="static", steps=400), dev=pairs, out="model")
+model = train_encoder("smollm2", triples, TrainConfig(kind="static", steps=400), dev=pairs, out="model")
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
-from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 
 from etude.errors import EtudeError
 from etude.methods.semcsr.checkpoints import MarkComplete, last_whole_checkpoint, restore, save_trained
+from etude.methods.semcsr.early_stopping import ReportProgress, STSDevelopment, refuse_collapsed
 from etude.methods.semcsr.encoders import Kind, PoolingName, TrainableEncoder, open_encoder
 from etude.methods.semcsr.frozen_lm import LAYER
 from etude.methods.semcsr.masked_info_nce import (
@@ -36,20 +36,18 @@ from etude.methods.semcsr.masked_info_nce import (
     check_settings,
 )
 from etude.methods.semcsr.static_encoder import DIMENSION
-from etude.methods.semcsr.sts import STSPair, evaluate_sts, sts_texts, unit_vectors
+from etude.methods.semcsr.sts import STSPair, unit_vectors
 from etude.methods.semcsr.triples import Triple, has_negatives
-from etude.render import console
 
 Objective: TypeAlias = Literal["triples", "positives", "simcse"]
 RATES = {"full": 5e-5, "frozen-lm": 3e-4, "static": 2e-3}
 """Peak learning rate of each kind of encoder."""
-COLLAPSED = 0.99
 _PROBED = 256  # training sentences that are looked at for collapse
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How an encoder is trained; the defaults are the paper's, but for the learning rate of CPU-sized encoders.
+    """How an encoder is trained; the defaults are the paper's, but for the rates of CPU-sized encoders.
 
     Args:
         kind: `static`, `frozen-lm`, `full`, or `auto`; see `open_encoder`.
@@ -69,7 +67,8 @@ class TrainConfig:
         dropout: See `open_encoder`.
         pooling: Of `full`.
         max_length: Tokens after which a text is cut.
-        mini_batch_size: GradCache: rows embedded at once, for batches that do not fit; None for the whole batch.
+        mini_batch_size: GradCache: rows embedded at once, for batches that do not fit; None for the whole
+            batch.
     """
 
     kind: Kind = "auto"
@@ -93,7 +92,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings(self.tau, self.phi)
-        counts = (self.batch_size, self.eval_every, self.max_length, self.steps or 1, self.mini_batch_size or 1)
+        counts = (
+            self.batch_size,
+            self.eval_every,
+            self.max_length,
+            self.steps or 1,
+            self.mini_batch_size or 1,
+        )
         if min(counts) < 1 or self.batch_size < 2 or self.epochs <= 0 or (self.learning_rate or 1) <= 0:
             raise EtudeError(
                 f"batch size {self.batch_size}, eval every {self.eval_every}, epochs {self.epochs}, "
@@ -198,17 +203,7 @@ def _fit(
 ) -> Training:
     texts = list(dict.fromkeys(text for column in columns for text in column))
     if isinstance(encoder, str):
-        encoder = open_encoder(
-            encoder,
-            columns[0],
-            out,
-            kind=config.kind,
-            layer=config.layer,
-            dimension=config.dimension,
-            dropout=config.dropout,
-            pooling=config.pooling,
-            max_length=config.max_length,
-        )
+        encoder = open_configured(encoder, columns[0], config, out)
     torch.manual_seed(config.seed)
     model = encoder.training_model(texts, out)
     table = None
@@ -242,6 +237,12 @@ def _fit(
         masked=None if table is None else masked_share(table, len(columns[0]), config.phi),
         history=[dict(entry) for entry in trainer.state.log_history],
     )
+
+
+def open_configured(name: str, anchors: Sequence[str], config: TrainConfig, work: Path) -> TrainableEncoder:
+    """The encoder that a configuration trains; see `open_encoder`."""
+    names = ("kind", "layer", "dimension", "dropout", "pooling", "max_length")
+    return open_encoder(name, anchors, work, **{one: getattr(config, one) for one in names})
 
 
 def reference_table(reference: Any, columns: Sequence[Sequence[str]]) -> ReferenceTable:
@@ -310,7 +311,7 @@ def _trainer(
         train_dataset=Dataset.from_dict(rows),
         loss=loss,
         evaluator=STSDevelopment(dev) if dev else None,
-        callbacks=[MarkComplete(), _Report()],
+        callbacks=[MarkComplete(), ReportProgress()],
     )
     trainer.remove_callback(PrinterCallback)
     if dev and config.patience:
@@ -334,7 +335,9 @@ class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """Nothing: the card is written once, by `train`."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        save_trained(self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir or "."))
+        save_trained(
+            self.accelerator.unwrap_model(self.model), Path(output_dir or self.args.output_dir or ".")
+        )
 
     def _load_from_checkpoint(self, checkpoint_path: str) -> None:
         restore(self.accelerator.unwrap_model(self.model), Path(checkpoint_path))
@@ -342,66 +345,6 @@ class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def _load_best_model(self) -> None:
         if self.state.best_model_checkpoint:
             restore(self.accelerator.unwrap_model(self.model), Path(self.state.best_model_checkpoint))
-
-
-class STSDevelopment(SentenceEvaluator):  # type: ignore[misc]
-    """Spearman on development pairs; a collapsed encoder ends the training.
-
-    Args:
-        pairs: The pairs.
-    """
-
-    def __init__(self, pairs: Sequence[STSPair]) -> None:
-        super().__init__()
-        self.pairs = list(pairs)
-        self.primary_metric = "spearman"
-
-    def __call__(
-        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
-    ) -> dict[str, float]:
-        """The correlation of the model as it is now."""
-        texts = sts_texts(self.pairs)
-        vectors = model.encode(texts, batch_size=256, show_progress_bar=False)
-        refuse_collapsed(vectors, steps)
-        found = evaluate_sts(_Encoded(vectors), self.pairs, resamples=0)
-        return {"spearman": found.spearman, "uniformity": found.uniformity}
-
-
-class _Encoded:
-    """The vectors that an evaluation has already."""
-
-    def __init__(self, vectors: Any) -> None:
-        self.vectors = vectors
-
-    def encode(self, sentences: Any, *, batch_size: int = 64) -> Any:
-        return self.vectors
-
-
-def refuse_collapsed(vectors: Any, step: int) -> None:
-    """End a training whose encoder gives every sentence the same vector.
-
-    Raises:
-        EtudeError: All cosines between distinct sentences are above 0.99.
-    """
-    unit = unit_vectors(vectors)
-    cosines = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
-    if len(cosines) and float(cosines.min()) > COLLAPSED:
-        raise EtudeError(
-            f"step {step}: the encoder has collapsed: all cosines are above {COLLAPSED} "
-            f"(least {cosines.min():.4f}, uniformity near 0)",
-            "Lower --learning-rate, raise --batch-size, and look at the triples with curate's report.",
-        )
-
-
-class _Report(TrainerCallback):
-    """One line on stderr for each evaluation."""
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        if metrics and "eval_spearman" in metrics and state.is_world_process_zero and console().is_terminal:
-            console().print(
-                f"step {state.global_step} of {state.max_steps}: dev Spearman "
-                f"{100 * metrics['eval_spearman']:.2f}, uniformity {metrics['eval_uniformity']:.2f}"
-            )
 
 
 def config_json(config: TrainConfig) -> dict[str, Any]:

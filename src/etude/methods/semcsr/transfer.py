@@ -1,4 +1,4 @@
-"""Transfer tasks (MR, CR, SUBJ, MPQA, SST2, TREC, MRPC and the like): logistic regression on frozen vectors."""
+"""Transfer tasks (MR, CR, SUBJ, MPQA, SST2, TREC, MRPC): logistic regression on frozen vectors."""
 
 from __future__ import annotations
 

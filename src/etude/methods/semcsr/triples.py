@@ -34,7 +34,8 @@ class Triple(BaseModel):
         prompt_id: The prompts' name, hash and place in the pool.
         omega: Weight of the opposite instruction.
         seed: Of the choice from the pool.
-        status: `ok`; `empty` (nothing was written); `unfinished` (it did not end); `failed` (the provider did).
+        status: `ok`; `empty` (nothing was written); `unfinished` (it did not end); `failed` (the provider
+            did).
     """
 
     id: str = ""
@@ -80,7 +81,7 @@ def read_triples(source: Path | str) -> list[Triple]:
     if missing:
         raise EtudeError(
             f"{source}: found the columns {', '.join(first[1])}; wanted sent0, sent1 and perhaps hard_neg",
-            f"Rename the columns ({', '.join(missing)} is missing); a file of sentences goes to generate first.",
+            f"Rename the columns ({', '.join(missing)} is missing); a file of sentences goes to generate.",
         )
     rows: dict[str, Triple] = {}
     for number, row in enumerate(read_records(source, Triple)):
@@ -98,7 +99,9 @@ def write_triples(path: Path, rows: Iterable[Triple]) -> int:
     if path.suffix == ".jsonl":
         return write_records(path, kept)
     columns = [
-        name for name in _COLUMNS if name in _COLUMNS[:2] or any(getattr(row, name) not in ("", None) for row in kept)
+        name
+        for name in _COLUMNS
+        if name in _COLUMNS[:2] or any(getattr(row, name) not in ("", None) for row in kept)
     ]
     return write_records(path, [{name: getattr(row, name) for name in columns} for row in kept])
 

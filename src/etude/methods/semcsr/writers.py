@@ -1,6 +1,6 @@
 """Who writes: a causal model here (with shared heads), an encoder-decoder here, or a chat model anywhere.
 
-All of them give one sentence of each kind for every given sentence. `load_writer` chooses by the model's name.
+All of them give one sentence of each kind for every given one. `load_writer` chooses by the model's name.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Writing:
     def __post_init__(self) -> None:
         if self.omega < 0 or not 0 < self.plausibility <= 1 or self.max_tokens < 1:
             raise EtudeError(
-                f"omega {self.omega}, plausibility {self.plausibility}, max tokens {self.max_tokens} cannot be",
+                f"omega {self.omega}, plausibility {self.plausibility}, max tokens {self.max_tokens}",
                 "Omega is 0 or more, plausibility in (0, 1], max tokens 1 or more.",
             )
         if self.omega > 0 and is_served(self.lm):
@@ -205,9 +205,7 @@ class CausalWriter:
         known = self._heads.get(place)
         if known is None:
             probes = self.rows(place, _PROBES)
-            heads = [
-                probes[i][: shared_prefix(probes[i : i + len(_PROBES)])] for i in (0, len(_PROBES))
-            ]
+            heads = [probes[i][: shared_prefix(probes[i : i + len(_PROBES)])] for i in (0, len(_PROBES))]
         else:
             heads = known[0]
         half = len(rows) // 2
@@ -227,7 +225,9 @@ class CausalWriter:
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
     """Number of leading tokens that both share."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 class ChatWriter:
