@@ -18,30 +18,11 @@ COPY = 0.9
 BINS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 
 _NEGATIONS = frozenset(
-    ["not", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "without", "cannot"]
+    {"not", "no", "never", "none", "nobody", "nothing", "nowhere", "neither", "nor", "without", "cannot"}
 )
-_SUPPORT = frozenset(
-    [
-        "do",
-        "does",
-        "did",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "being",
-        "been",
-        "has",
-        "have",
-        "had",
-        "will",
-        "would",
-        "can",
-        "could",
-    ]
-)
-_DETERMINERS = frozenset(["a", "an", "the", "any", "some"])
+_AUXILIARIES = "do does did is are was were be being been has have had will would can could"
+_DETERMINERS = "a an the any some"
+_SKIPPED = _NEGATIONS | frozenset(f"{_AUXILIARIES} {_DETERMINERS}".split())
 
 
 @dataclass(frozen=True)
@@ -169,8 +150,7 @@ def _expanded(word: str) -> list[str]:
 
 def _content(words: Sequence[str]) -> Counter[str]:
     """Content words by a crude stem."""
-    skipped = _NEGATIONS | _SUPPORT | _DETERMINERS
-    return Counter(_stem(word) for word in words if word not in skipped)
+    return Counter(_stem(word) for word in words if word not in _SKIPPED)
 
 
 def _stem(word: str) -> str:

@@ -14,82 +14,12 @@ from etude.render import console
 MOST_WORDS = 64
 _NAMED = 3
 _LEAST_ENGLISH = 0.5
-_FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "but",
-        "if",
-        "of",
-        "in",
-        "on",
-        "at",
-        "to",
-        "for",
-        "from",
-        "by",
-        "with",
-        "as",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "it",
-        "its",
-        "this",
-        "that",
-        "these",
-        "those",
-        "he",
-        "she",
-        "they",
-        "we",
-        "you",
-        "i",
-        "his",
-        "her",
-        "their",
-        "our",
-        "your",
-        "my",
-        "not",
-        "no",
-        "do",
-        "does",
-        "did",
-        "has",
-        "have",
-        "had",
-        "will",
-        "would",
-        "can",
-        "could",
-        "there",
-        "what",
-        "which",
-        "who",
-        "how",
-        "when",
-        "where",
-        "why",
-        "than",
-        "then",
-        "into",
-        "over",
-        "under",
-        "after",
-        "before",
-        "between",
-        "about",
-        "up",
-        "out",
-    ]
-)
+_ENGLISH = """
+a an the and or but if of in on at to for from by with as is are was were be been it its this that these
+those he she they we you i his her their our your my not no do does did has have had will would can could
+there what which who how when where why than then into over under after before between about up out
+"""
+_FUNCTION_WORDS = frozenset(_ENGLISH.split())
 
 
 @dataclass(frozen=True)
