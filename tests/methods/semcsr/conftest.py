@@ -69,7 +69,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             model = BertModel(
                 BertConfig(
                     vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                    num_attention_heads=4, max_position_embeddings=64,
+                    num_attention_heads=4, max_position_embeddings=64, initializer_range=0.5,
                 )
             )  # fmt: skip
         model.save_pretrained(folder)

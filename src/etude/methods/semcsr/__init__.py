@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from etude.methods import lazy
 
 if TYPE_CHECKING:
-    from etude.methods.semcsr.audit import audit
     from etude.methods.semcsr.comparison import evaluate
     from etude.methods.semcsr.curation import Curator
     from etude.methods.semcsr.generation import TripleGenerator
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from etude.methods.semcsr.similarity_scorers import Scorer, load_scorer
     from etude.methods.semcsr.sts import STSPair, read_sts, sts_eval
     from etude.methods.semcsr.training import TrainConfig, train_encoder
+    from etude.methods.semcsr.triple_audit import audit
     from etude.methods.semcsr.triples import Triple, read_triples, write_triples
 
 __getattr__, __dir__, __all__ = lazy(
@@ -45,7 +45,7 @@ __getattr__, __dir__, __all__ = lazy(
         "TrainConfig": "training",
         "Triple": "triples",
         "TripleGenerator": "generation",
-        "audit": "audit",
+        "audit": "triple_audit",
         "curate": "making",
         "evaluate": "comparison",
         "generate": "making",

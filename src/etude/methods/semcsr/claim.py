@@ -15,7 +15,6 @@ import numpy as np
 
 from etude.errors import EtudeError
 from etude.evidence import Arm, Claim, Comparison, Measurement, Part, Scale
-from etude.methods.semcsr.audit import audit_triples
 from etude.methods.semcsr.claim_world import (
     DEV,
     HEADLINES,
@@ -30,6 +29,7 @@ from etude.methods.semcsr.masked_info_nce import PHI, TAU
 from etude.methods.semcsr.results import audit_rows
 from etude.methods.semcsr.sts import evaluate_sts, pair_contributions
 from etude.methods.semcsr.training import Training
+from etude.methods.semcsr.triple_audit import audit_triples
 from etude.models import model_origin
 from etude.runs import file_hash
 

@@ -66,7 +66,7 @@ def evaluate(
         raise EtudeError("nothing to evaluate on", "Give --sts FILE, --transfer FILE or --mteb TASK.")
     if seeds < 1:
         raise EtudeError(f"--seeds {seeds}: not a positive number", "Give for example 5.")
-    names = [name.strip() for given in compare for name in given.split(",") if name.strip()]
+    names = listed(compare)
     contenders: dict[str, list[Any]] = {"model": [load_sentence_transformer(model)]}
     for name in names:
         contenders[name] = _contender(name, Path(model), seeds)
@@ -97,7 +97,8 @@ def evaluate(
     if mteb:
         from etude.methods.semcsr.mteb_tables import mteb_rows
 
-        tables = [row for name, encoders in contenders.items() for row in mteb_rows(name, encoders[0], mteb)]
+        asked = listed(mteb)
+        tables = [row for name, encoders in contenders.items() for row in mteb_rows(name, encoders[0], asked)]
     if overlap:
         console().print(f"{overlap} sentences of these files were trained on: the figures are transductive")
     result = EvaluateResult(correlations, differences, tasks, aggregation, overlap, tables)
@@ -107,6 +108,12 @@ def evaluate(
         save_page(page, f"{model}: evaluation", evaluation_sections(correlations, differences, tasks, notes))
         result = replace(result, page=str(page))
     return result
+
+
+def listed(given: tuple[str, ...] | str) -> list[str]:
+    """Names from one text or several, each perhaps with commas."""
+    texts = (given,) if isinstance(given, str) else given
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
 def _sts_row(name: str, file: Path, found: Sequence[STSResult], aggregation: Aggregation) -> dict[str, Any]:

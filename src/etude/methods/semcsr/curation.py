@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from etude.errors import EtudeError
-from etude.methods.semcsr.audit import edit_similarity
 from etude.methods.semcsr.sentences import normalized
+from etude.methods.semcsr.triple_audit import edit_similarity
 from etude.methods.semcsr.triples import Triple
 
 LEAST_ROWS = 16

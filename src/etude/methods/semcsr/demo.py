@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from etude.methods.semcsr.audit import audit_triples
 from etude.methods.semcsr.generation import TripleGenerator
 from etude.methods.semcsr.similarity_scorers import EmbedScorer
 from etude.methods.semcsr.sts import unit_vectors
 from etude.methods.semcsr.training import TrainConfig, fit_encoder, open_configured
+from etude.methods.semcsr.triple_audit import audit_triples
 from etude.methods.semcsr.triples import write_triples
 from etude.render import Code, Demo, TableBlock, Text
 

@@ -12,7 +12,6 @@ from etude.data import write_records
 from etude.data.batches import BatchEngine, Row, map_batches
 from etude.errors import EtudeError
 from etude.methods import verb
-from etude.methods.semcsr.audit import audit_triples, histogram
 from etude.methods.semcsr.curation import Curator, Dropped, reasons
 from etude.methods.semcsr.generation import BATCH, write_triples_file
 from etude.methods.semcsr.journal import Journal
@@ -22,6 +21,7 @@ from etude.methods.semcsr.results import CurateResult, GenerateResult, ScoreResu
 from etude.methods.semcsr.sentences import MOST_WORDS, read_sentences, without_overlap
 from etude.methods.semcsr.similarity_scorers import ScorerName, load_scorer
 from etude.methods.semcsr.sts import read_sts, sts_texts
+from etude.methods.semcsr.triple_audit import audit_triples, histogram
 from etude.methods.semcsr.triples import Triple, read_triples, write_triples
 from etude.methods.semcsr.writers import Writing
 from etude.render import console

@@ -24,9 +24,8 @@ def mteb_rows(name: str, encoder: Any, tasks: Sequence[str]) -> list[dict[str, A
         raise EtudeError("--mteb needs the package mteb", 'pip install "etude[mteb]"')
     import mteb
 
-    names = [task.strip() for given in tasks for task in given.split(",") if task.strip()]
     try:
-        chosen = mteb.get_tasks(tasks=names)
+        chosen = mteb.get_tasks(tasks=list(tasks))
     except KeyError as error:
         raise EtudeError(
             f"mteb: {error.args[0] if error.args else error}"[:300], "See mteb.get_tasks() for the names."

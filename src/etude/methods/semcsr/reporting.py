@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from etude.methods.semcsr.audit import Audit
 from etude.methods.semcsr.curation import Dropped, reasons
 from etude.methods.semcsr.results import audit_rows
+from etude.methods.semcsr.triple_audit import Audit
 from etude.methods.semcsr.triples import Triple
 from etude.render import Block, Figure, Section, TableBlock, Text, new_figure, save_page
 

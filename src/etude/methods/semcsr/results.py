@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from etude.methods.semcsr.audit import Audit
+from etude.methods.semcsr.triple_audit import Audit
 from etude.render import Text, show, table
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def audit_rows(*audits: Audit) -> list[tuple[Any, ...]]:
         "failed": "rows that were not written",
         "positive_copies": "share of positives that are copies",
         "negative_copies": "share of negatives that are copies",
+        "negations": "share of negatives with a negation more",
         "bare_negations": "share of negatives that only add a negation",
         "positive_length": "words of positive / sentence",
         "negative_length": "words of negative / sentence",

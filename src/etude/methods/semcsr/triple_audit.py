@@ -34,6 +34,7 @@ class Audit:
         failed: Rows with another status.
         positive_copies: Share of positives that repeat the sentence (edit similarity above 0.9).
         negative_copies: Share of hard negatives that do.
+        negations: Share of hard negatives that hold more negations than the sentence.
         bare_negations: Share of hard negatives that differ by a negation alone.
         positive_length: Words of the positive over words of the sentence, mean.
         negative_length: The same of the hard negative.
@@ -48,6 +49,7 @@ class Audit:
     failed: int
     positive_copies: float
     negative_copies: float
+    negations: float
     bare_negations: float
     positive_length: float
     negative_length: float
@@ -87,6 +89,7 @@ def audit_triples(triples: Sequence[Triple]) -> Audit:
         failed=len(triples) - len(rows),
         positive_copies=_share([edit_similarity(row.sent0, row.sent1) > COPY for row in rows]),
         negative_copies=_share([edit_similarity(row.sent0, row.hard_neg) > COPY for row in negatives]),
+        negations=_share([negations(row.hard_neg) > negations(row.sent0) for row in negatives]),
         bare_negations=_share([is_bare_negation(row.sent0, row.hard_neg) for row in negatives]),
         positive_length=_length([(row.sent0, row.sent1) for row in rows]),
         negative_length=_length([(row.sent0, row.hard_neg) for row in negatives]),
@@ -130,9 +133,14 @@ def is_bare_negation(sentence: str, negative: str) -> bool:
 
     Auxiliaries that a negation brings along (`does not run`), determiners and endings do not count.
     """
-    ours, theirs = _words(sentence), _words(negative)
-    negated = [sum(word in _NEGATIONS for word in words) for words in (ours, theirs)]
-    return negated[0] != negated[1] and _content(ours) == _content(theirs)
+    if negations(sentence) == negations(negative):
+        return False
+    return _content(_words(sentence)) == _content(_words(negative))
+
+
+def negations(text: str) -> int:
+    """How many negations a text holds (`not`, `n't`, `no`, `never`, `without` ...)."""
+    return sum(word in _NEGATIONS for word in _words(text))
 
 
 def _words(text: str) -> list[str]:
