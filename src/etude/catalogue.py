@@ -208,11 +208,13 @@ _ALL = (
             "On the same sentences, LLM-written and self-curated pairs beat dropout-only SimCSE, and each"
             " stage adds."
         ),
-        data="sentences and STS pairs: --data DIR",
+        data="stsb_train.csv, stsb_dev.csv and triples_smollm2.jsonl or sentences.txt: --data DIR",
         figures=(
             ("encoder", "STS average"),
             ("unsupervised SimCSE, BERT-base", "76.25"),
             ("supervised SimCSE, BERT-base", "81.57"),
+            ("unsupervised SimCSE, RoBERTa-base", "76.57"),
+            ("supervised SimCSE, RoBERTa-base", "82.52"),
         ),
     ),
     Card(

@@ -18,11 +18,12 @@ from etude.methods.semcsr.provenance import needed_provenance, seen_sentences
 from etude.methods.semcsr.reporting import evaluation_sections
 from etude.methods.semcsr.results import EvaluateResult
 from etude.methods.semcsr.sts import (
+    RESAMPLES,
     Aggregation,
     STSResult,
     evaluate_sts,
-    paired_difference,
     read_sts,
+    resampled_spearman,
     spearman,
     sts_texts,
 )
@@ -135,9 +136,9 @@ def _sts_row(name: str, file: Path, found: Sequence[STSResult], aggregation: Agg
 def _difference_row(
     ours: STSResult, others: Sequence[STSResult], name: str, file: Path, gold: Any
 ) -> dict[str, Any]:
-    """Paired over pairs; against several seeds, their cosines are averaged for the interval."""
-    together = np.mean([other.cosines for other in others], axis=0)
-    _, low, high = paired_difference(ours.cosines, together, gold)
+    """Paired over pairs; against several seeds, the mean of their correlations in each resample."""
+    both = resampled_spearman([ours.cosines, *(other.cosines for other in others)], gold, RESAMPLES)
+    low, high = np.nanpercentile(both[0] - both[1:].mean(0), [2.5, 97.5]).tolist()
     by_seed = [spearman(ours.cosines, gold) - other.spearman for other in others]
     return {
         "against": name,

@@ -38,6 +38,7 @@ from etude.methods.semcsr.masked_info_nce import (
 from etude.methods.semcsr.static_encoder import DIMENSION
 from etude.methods.semcsr.sts import STSPair, unit_vectors
 from etude.methods.semcsr.triples import Triple, has_negatives
+from etude.models.quiet import quiet_transformers
 
 Objective: TypeAlias = Literal["triples", "positives", "simcse"]
 RATES = {"full": 5e-5, "frozen-lm": 3e-4, "static": 2e-3}
@@ -223,7 +224,8 @@ def _fit(
     )
     trainer = _trainer(model, loss, columns, config, dev, out, encoder.kind)
     checkpoint = last_whole_checkpoint(out)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finished = encoder.finished(trainer.model)
     finished.eval()
     refuse_collapsed(finished.encode(texts[:_PROBED], show_progress_bar=False), trainer.state.global_step)
