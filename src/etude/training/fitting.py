@@ -93,8 +93,8 @@ def fit(
         save_every: Steps between checkpoints (and evaluations); a tenth of the run by default.
         patience: Stop when the evaluation loss has not improved for this many evaluations.
         collate: From items to a batch; the default stacks tensors by key.
-        optimizer: Any `optim` name of `TrainingArguments`, or from the model to an optimizer, e.g. with a rate
-            of its own for some parameters; `learning_rate` and `weight_decay` are then its own business.
+        optimizer: Any `optim` name of `TrainingArguments`, or from the model to an optimizer, e.g. with a
+            rate of its own for some parameters; `learning_rate` and `weight_decay` are then its business.
         callbacks: More of the Trainer's callbacks, e.g. one that thaws parts after some steps.
         report_to: A tracker that transformers knows, e.g. `tensorboard`.
         label: Shown beside the progress.

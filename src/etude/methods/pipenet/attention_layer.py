@@ -107,18 +107,11 @@ class GraphAttention(nn.Module):
             place: Kind of each edge, (E,).
         """
         d, (n, edges) = self.dim, (len(h), len(place))
-        by_target = F.linear(h, self.key.weight[:, :d])
-        by_source = torch.cat([self.query(h), F.linear(h, self.message.weight[:, :d])], dim=1)  # (N, 2d)
-        by_kind = torch.cat(
-            [
-                F.linear(r, self.key.weight[:, d:], self.key.bias),
-                F.linear(r, self.message.weight[:, d:], self.message.bias),
-            ],
-            dim=1,
-        )  # (kinds, 2d)
-        query, sent = F.embedding(graph.source, by_source).chunk(2, dim=1)
-        key_r, sent_r = F.embedding(place, by_kind).chunk(2, dim=1)
-        key = F.embedding(graph.target, by_target) + key_r  # (E, d)
+        key = F.embedding(graph.target, F.linear(h, self.key.weight[:, :d]))
+        key = key + F.embedding(place, F.linear(r, self.key.weight[:, d:], self.key.bias))  # (E, d)
+        sent = F.embedding(graph.source, F.linear(h, self.message.weight[:, :d]))
+        sent = sent + F.embedding(place, F.linear(r, self.message.weight[:, d:], self.message.bias))
+        query = F.embedding(graph.source, self.query(h))
         width = d // self.heads
         scores = (query * key).view(edges, self.heads, width).sum(-1) / math.sqrt(width)  # (E, heads)
         group = graph.source if self.attention == "source" else graph.target
@@ -126,7 +119,7 @@ class GraphAttention(nn.Module):
         if self.attention == "source":
             leaving = torch.bincount(group, minlength=n).to(alpha.dtype)
             alpha = alpha * leaving[group, None]
-        messages = (sent + sent_r).view(edges, self.heads, width) * alpha[:, :, None]
+        messages = sent.view(edges, self.heads, width) * alpha[:, :, None]
         gathered = torch.zeros_like(h).index_add_(0, graph.target, messages.reshape(edges, d).to(h.dtype))
         mixed: Tensor = self.mix(gathered)
         return mixed, alpha

@@ -24,7 +24,7 @@ ARRAYS = ("indptr", "indices", "relations", "names", "name_offsets", "name_order
 Ids = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConceptGraph:
     """Concepts and the edges between them.
 

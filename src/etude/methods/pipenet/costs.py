@@ -10,57 +10,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from etude.methods.pipenet.pruning import Criterion
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Forward and backward over some subgraphs.
+    """Forward and backward over batches of subgraphs.
 
     Attributes:
-        messages: Edges of the batch with reverses, context links and self loops.
-        seconds: Median wall time of a step, one thread.
+        messages: Edges of each batch with reverses, context links and self loops.
+        seconds: Wall time of a step on each batch, one thread, the best of the repeats.
         memory_mb: Growth of the process's peak memory over what it held before the first step.
     """
 
-    messages: int
-    seconds: float
+    messages: tuple[int, ...]
+    seconds: tuple[float, ...]
     memory_mb: float
 
 
 def step_cost(
     folder: Path,
-    places: Sequence[int],
+    batches: Sequence[Sequence[int]],
     *,
     rate: float,
     by: Criterion = "dependency",
     dim: int = 200,
     layers: int = 5,
     width: int = 384,
-    repeats: int = 3,
+    repeats: int = 2,
 ) -> StepCost:
     """Measure a reasoner's step on some subgraphs of a store; the features are drawn.
 
     Args:
         folder: The store, not pruned.
-        places: Statements in the batch.
+        batches: Statements in each batch.
         rate: Share of bridges removed first.
         by: `dependency`, `random` or `farthest`.
         dim: Width of the reasoner.
         layers: Its layers.
         width: Of the features.
-        repeats: Steps that are timed, after one that is not.
+        repeats: Steps on each batch that are timed, after one that is not.
     """
     context = multiprocessing.get_context("spawn")
+    places = [list(batch) for batch in batches]
     with context.Pool(1) as pool:
-        return pool.apply(_measure, (folder, list(places), rate, by, dim, layers, width, repeats))
+        return pool.apply(_measure, (folder, places, rate, by, dim, layers, width, repeats))
 
 
 def _measure(
     folder: Path,
-    places: list[int],
+    batches: list[list[int]],
     rate: float,
     by: Criterion,
     dim: int,
@@ -78,19 +77,23 @@ def _measure(
     torch.set_num_threads(1)
     torch.manual_seed(0)
     store = GraphStore(folder)
-    graphs = [prune_graph(store[i], rate=rate, by=by) for i in places]
     reasoner = Reasoner(ReasonerSettings(len(store.relations), width, width, dim, layers))
-    batch = batch_graphs(graphs, None, len(store.relations))
-    features = torch.randn(sum(len(g.nodes) for g in graphs), width)
-    statement = torch.randn(len(graphs), width)
+    messages, seconds = [], []
     before = _peak_mb()
-    times = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        logits, _ = reasoner(statement, features, batch)
-        logits.sum().backward()
-        times.append(time.perf_counter() - started)
-    return StepCost(len(batch.kind), float(np.median(times[1:])), _peak_mb() - before)
+    for places in batches:
+        graphs = [prune_graph(store[i], rate=rate, by=by) for i in places]
+        batch = batch_graphs(graphs, None, len(store.relations))
+        features = torch.randn(sum(len(g.nodes) for g in graphs), width)
+        statement = torch.randn(len(graphs), width)
+        times = []
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            logits, _ = reasoner(statement, features, batch)
+            logits.sum().backward()
+            times.append(time.perf_counter() - started)
+        messages.append(len(batch.kind))
+        seconds.append(min(times[1:]))
+    return StepCost(tuple(messages), tuple(seconds), _peak_mb() - before)
 
 
 def _peak_mb() -> float:

@@ -21,7 +21,7 @@ TYPES = len(TYPE_NAMES)
 CONTEXT_RELATIONS = 2  # context -> question concept, context -> answer concept
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GraphBatch:
     """G graphs side by side. Node 0 of each graph is its context.
 

@@ -31,7 +31,7 @@ PRONOUNS = frozenset(_PRONOUNS.split())
 SAYS_NOTHING = frozenset(_SAYS_NOTHING.split())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConceptTrie:
     """Words of concepts as paths; a path's end knows the concepts.
 

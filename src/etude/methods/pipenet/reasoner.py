@@ -91,7 +91,7 @@ class AttentionPooling(nn.Module):
         query = F.embedding(graph, self.query(statement)).view(shape)
         scores = (query * self.key(h).view(shape)).sum(-1) / math.sqrt(shape[2])
         weights = edge_softmax(scores, graph, len(statement))
-        values = (self.value(h).view(shape) * weights[:, :, None]).reshape(len(h), -1)
+        values = (self.value(h).view(shape) * weights[:, :, None]).reshape(h.shape)
         pooled = torch.zeros(len(statement), h.shape[1], dtype=h.dtype, device=h.device)
         return pooled.index_add_(0, graph, values.to(h.dtype)), weights
 

@@ -15,7 +15,7 @@ QUESTION, ANSWER, BRIDGE, CONTEXT = range(4)
 TYPE_NAMES = ("question", "answer", "bridge", "context")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subgraph:
     """The part of a concept graph that a statement touches.
 

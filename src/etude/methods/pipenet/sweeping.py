@@ -148,7 +148,7 @@ def sweep(
                 asked, store, rate=rate, by=criterion, seeds=range(DRAWS), ranking=ranking
             )
             costed: Criterion = criterion if criterion in ("dependency", "farthest") else "random"
-            cost = step_cost(graphs, places, rate=rate, by=costed, dim=dim, layers=layers)
+            cost = step_cost(graphs, [places], rate=rate, by=costed, dim=dim, layers=layers)
             trained = None
             if train_store is not None and loaded is not None:
                 views = [
@@ -174,7 +174,7 @@ def sweep(
                 size.nodes_95,
                 size.edges,
                 size.messages,
-                1000 * cost.seconds,
+                1000 * cost.seconds[0],
                 cost.memory_mb,
                 interval,
                 trained,
