@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from etude.methods.pipenet.answering import explain_question
 from etude.methods.pipenet.explanation import explanation_sections
@@ -49,7 +50,7 @@ def demo(out: Path) -> Demo:
     ]
     look = result.attention[result.choice]
     ranking = StoreRanking(store, trained.network.encoder)
-    rows = []
+    rows: list[list[Any]] = []
     for by in CRITERIA:
         scored, size = structural_accuracy(asked, store, rate=0.5, by=by, seeds=range(5), ranking=ranking)
         rows.append([by, size.nodes, size.edges, size.messages, sum(scored.values()) / len(scored)])
