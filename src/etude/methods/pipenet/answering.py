@@ -63,10 +63,12 @@ def predict(
         questions: The questions (see `ground`).
         graphs: Their subgraphs, pruned as in training.
         model: Folder that `train` wrote.
-        out: A `.jsonl`, `.csv` or `.parquet` file.
+        out: A `.jsonl` or `.parquet` file.
         features: The concept vectors, if it was trained with a file of them.
         edge_budget: Messages per forward pass at most; bounds memory.
     """
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise EtudeError(f"{out}: probabilities are lists", "Name the file with .jsonl or .parquet.")
     asked = read_questions(questions)
     found, notices = _answers(asked, graphs, model, features, edge_budget)
     write_records(
