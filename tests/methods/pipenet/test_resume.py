@@ -23,7 +23,7 @@ TRAIN = """
 import sys
 from etude.methods.pipenet import train
 questions, graphs, out, encoder = sys.argv[1:]
-train(questions, graphs=graphs, out=out, encoder=encoder, dim=8, layers=2, epochs=30, batch_size=4)
+train(questions, graphs=graphs, out=out, encoder=encoder, dim=8, layers=2, epochs=12, batch_size=4)
 """
 GROUND = """
 import sys, time
@@ -77,6 +77,7 @@ def test_a_killed_grounding_goes_on_at_the_next_chunk(kg_folder: Path, tmp_path:
     assert len(set(asked)) == 12 and len(asked) <= 13  # only the chunk it was killed in comes twice
 
 
+@pytest.mark.slow  # three processes that import torch and train
 def test_a_killed_training_resumes_to_the_same_weights(
     graphs_folder: Path, tiny_encoder: str, tmp_path: Path
 ) -> None:

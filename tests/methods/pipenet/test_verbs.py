@@ -169,6 +169,7 @@ def test_held_out_questions_choose_the_epoch(pruned: Path, tiny_encoder: str, tm
         train(str(QUESTIONS), out=tmp_path / "n", ids=ids, **shape)
 
 
+@pytest.mark.slow  # every cell measures its step in a process of its own
 def test_the_sweep_has_a_row_for_every_cell(graphs_folder: Path, tiny_encoder: str, tmp_path: Path) -> None:
     options = {"graphs": graphs_folder, "out": tmp_path / "s", "encoder": tiny_encoder, "dim": 8, "layers": 1}
     result = sweep(
