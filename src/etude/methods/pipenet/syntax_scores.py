@@ -38,7 +38,7 @@ def matched_scores(tree: Parse, mentions: Mentions) -> NDArray[np.float64]:
     scores = np.zeros(len(concepts))
     if targets.any():
         distances = span_distances(tree.heads, tokens)
-        scores[stands] = -distances[np.ix_(stands, targets)].mean(axis=1)
+        scores[stands] = 0.0 - distances[np.ix_(stands, targets)].mean(axis=1)
     return scores
 
 
