@@ -192,7 +192,7 @@ def _digits(number: int, digits: int) -> str:
 def _tree(
     members: NDArray[np.int64], split: Callable[[NDArray[np.int64]], NDArray[np.int64]], letter: str
 ) -> dict[int, tuple[str, ...]]:
-    """Each member's path: a word for each level (`c0-3`: branch 3 on level 0), the last one its place in the leaf.
+    """Each member's path: a word for each level (`c0-3`: branch 3 on level 0), then its place in the leaf.
 
     Args:
         members: Row numbers.
@@ -215,7 +215,7 @@ def _tree(
 
 
 def _spectral(together: object, seed: int) -> NDArray[np.int64]:
-    """Clusters of a weighted graph: k-means on the leading eigenvectors of its normalized matrix (Ng et al.)."""
+    """Clusters of a weighted graph: k-means on leading eigenvectors of its normalized matrix (Ng 2002)."""
     from scipy.sparse import csr_matrix, diags
     from scipy.sparse.linalg import eigsh
 

@@ -1,4 +1,7 @@
-"""Files of textual ids: `ids.tsv` (item_id, textual_id) and IDGenRec's `item_generative_indexing_phase_k.txt`."""
+"""Textual ids and their files.
+
+Reads `ids.tsv` (item_id, textual_id) and IDGenRec's `item_generative_indexing_phase_k.txt` ("item words").
+"""
 
 from __future__ import annotations
 

@@ -98,7 +98,8 @@ class TokenTrie:
         children = np.bincount(np.concatenate(parents), minlength=count)
         child_start = np.concatenate([[1], 1 + np.cumsum(children)])
         arrays = (child_start, np.concatenate(tokens), np.concatenate(firsts), np.concatenate(lasts), order)
-        return cls(*(torch.from_numpy(np.ascontiguousarray(one, dtype=np.int64)) for one in arrays), eos=eos)
+        start, token, first, last, item = (torch.from_numpy(a.astype(np.int64)) for a in arrays)
+        return cls(start, token, first, last, item, eos)
 
     @classmethod
     def from_ids(cls, ids: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> TokenTrie:
@@ -119,17 +120,18 @@ class TokenTrie:
     def to(self, device: torch.device | str) -> TokenTrie:
         """The same tree with its arrays on a device."""
         arrays = (self.child_start, self.token, self.first, self.last, self.item)
-        return TokenTrie(*(array.to(device) for array in arrays), eos=self.eos)
+        start, token, first, last, item = (array.to(device) for array in arrays)
+        return TokenTrie(start, token, first, last, item, self.eos)
 
     def node(self, prefix: Sequence[int]) -> int | None:
         """The node that a prefix leads to, or None where no id begins so."""
         node = 0
         for token in prefix:
-            low, high = self.child_start[node].item(), self.child_start[node + 1].item()
+            low, high = int(self.child_start[node]), int(self.child_start[node + 1])
             place = low + int(torch.searchsorted(self.token[low:high], token))
             if place == high or self.token[place] != token:
                 return None
-            node = int(place)
+            node = place
         return node
 
     def allowed(self, prefix: Sequence[int]) -> list[int]:
