@@ -35,7 +35,8 @@ def gpt2(vocabulary=60, seed=0):
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=2,
-        eos_token_id=EOS, pad_token_id=PAD, initializer_range=0.3, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
+        eos_token_id=EOS, pad_token_id=PAD, initializer_range=0.3,
+        attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
     return GPT2LMHeadModel(config).eval()
 
@@ -44,8 +45,8 @@ def llama(vocabulary=60, seed=0):
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, bos_token_id=2, eos_token_id=EOS, pad_token_id=PAD,
-        initializer_range=0.3,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, bos_token_id=2,
+        eos_token_id=EOS, pad_token_id=PAD, initializer_range=0.3,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
 

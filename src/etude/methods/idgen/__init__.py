@@ -15,27 +15,43 @@ from typing import TYPE_CHECKING
 from etude.methods import lazy
 
 if TYPE_CHECKING:
+    from etude.methods.idgen.checking import CheckResult, check
+    from etude.methods.idgen.constrained_beams import constrained_beam_search
+    from etude.methods.idgen.decoders import tree_decoder
+    from etude.methods.idgen.diverse_beams import diverse_beam_search
     from etude.methods.idgen.histories import Histories, History, read_histories
     from etude.methods.idgen.items import Item, items_of, read_items
+    from etude.methods.idgen.naming import IdsResult, ids
     from etude.methods.idgen.schemes import SCHEMES, Catalogue, IdScheme, name_items, scheme
-    from etude.methods.idgen.textual_ids import read_ids
+    from etude.methods.idgen.textual_ids import ids_hash, read_ids, write_ids
     from etude.methods.idgen.trie import TokenTrie
+    from etude.methods.idgen.unique_ids import IdGenerator
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "Catalogue": "schemes",
+        "CheckResult": "checking",
         "Histories": "histories",
         "History": "histories",
+        "IdGenerator": "unique_ids",
         "IdScheme": "schemes",
+        "IdsResult": "naming",
         "Item": "items",
         "SCHEMES": "schemes",
         "TokenTrie": "trie",
+        "check": "checking",
+        "constrained_beam_search": "constrained_beams",
+        "diverse_beam_search": "diverse_beams",
+        "ids": "naming",
+        "ids_hash": "textual_ids",
         "items_of": "items",
         "name_items": "schemes",
         "read_histories": "histories",
         "read_ids": "textual_ids",
         "read_items": "items",
         "scheme": "schemes",
+        "tree_decoder": "decoders",
+        "write_ids": "textual_ids",
     },
 )
