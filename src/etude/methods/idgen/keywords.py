@@ -31,7 +31,7 @@ class KeywordSource:
         """The best words; then the last of them changed for the next ones."""
         found = []
         for text in texts:
-            ranked = self.weights.ranked(text)
+            ranked = sorted(self.weights.ranked(text), key=lambda word: self.weights.have[word] < 2)
             position = {word: place for place, word in reversed(list(enumerate(words_of(text))))}
             kept, others = ranked[: asked.shortest - 1], ranked[asked.shortest - 1 :][:10]
             sets = [[*kept, other] for other in others] or [kept]
@@ -52,18 +52,15 @@ class Informativeness:
         self.total = len(lists)
 
     def ranked(self, text: str) -> list[str]:
-        """The text's words, the most telling first; shared words before those of this text alone."""
+        """The text's words, the most telling first; a title's count twice."""
         times = Counter(words_of(text))
         title = set(words_of(_title(text)))
 
-        def weight(word: str) -> tuple[bool, float, str]:
-            have = max(self.have[word], 1)
-            value = (
-                (1 + math.log(times[word])) * math.log(1 + self.total / have) * (2 if word in title else 1)
-            )
-            return have < 2, -value, word
+        def weight(word: str) -> float:
+            rare = math.log(1 + self.total / max(self.have[word], 1))
+            return (1 + math.log(times[word])) * rare * (2 if word in title else 1)
 
-        return sorted(times, key=weight)
+        return sorted(times, key=lambda word: (-weight(word), word))
 
 
 def words_of(text: str) -> list[str]:

@@ -168,7 +168,7 @@ def name_all(
 
 
 def _missing(texts: list[str], asked: Round, store: CandidateStore, size: int) -> Iterator[list[str]]:
-    """The incomplete ones among a whole round's batches, so that a resumed batch is what it would have been."""
+    """The incomplete ones among a round's batches, so that a resumed batch is what it would have been."""
     for start in range(0, len(texts), size):
         batch = texts[start : start + size]
         if not all(store.has(asked, text) for text in batch):
