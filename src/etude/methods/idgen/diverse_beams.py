@@ -75,9 +75,9 @@ def diverse_beam_search(
     for step in range(how.most):
         states = tree.feed(chosen[:, :, None], torch.ones_like(chosen))
         logits = F.linear(states, decoder.weight, decoder.bias).float()  # (rows, beams, vocabulary)
-        if bool(logits.isnan().any()):
-            raise EtudeError("the model gives NaN", "Its weights are broken; train it again.")
         total = logits.logsumexp(2, keepdim=True)
+        if bool(total.isnan().any()):
+            raise EtudeError("the model gives NaN", "Its weights are broken; train it again.")
         if step < how.fewest:
             logits[:, :, eos] = _NEVER
         best, token = logits.topk(looked_at, 2)
