@@ -16,6 +16,7 @@ from etude.methods.idgen.items import alike, read_items
 from etude.methods.idgen.textual_ids import ids_hash, read_ids, write_ids
 from etude.methods.idgen.unique_ids import BATCH, name_all
 from etude.models import load_tokenizer
+from etude.render import console
 from etude.runs import Run, file_hash
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ def ids(
             batch_size=batch_size,
             engine=engine,
             workers=workers,
+            progress=console().print,
         )
         mine = {item.item_id for item in catalogue}
         kept = {item: one for item, one in old.items() if item in mine}

@@ -111,6 +111,7 @@ def name_all(
     batch_size: int = BATCH,
     engine: BatchEngine = "local",
     workers: int = 2,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Naming:
     """Name items; what the store holds is not written again.
 
@@ -124,6 +125,7 @@ def name_all(
         batch_size: Texts at once.
         engine: Where the source works; see `etude.data.batches`.
         workers: With `ray`.
+        progress: Told each round, and each tenth of it, in words.
 
     Returns:
         An id for every item.
@@ -145,12 +147,17 @@ def name_all(
         if not pending:
             break
         texts = sorted({lines[item] for item in pending}, key=lambda text: (len(text), text))
-        batches = _missing(texts, asked, store, batch_size)
+        batches = list(_missing(texts, asked, store, batch_size))
+        left = sum(map(len, batches))
+        progress(f"{asked.name}: {len(pending):,} items without an id, {left:,} texts to write for")
+        told, done = max(left // 10, batch_size), 0
         rows = ({"text": text, "round": asked.name} for batch in batches for text in batch)
         results = map_batches(rows, maker, engine=engine, batch_size=batch_size, workers=workers)
         while finished := list(islice(results, batch_size)):
             store.put(asked, {row["text"]: row["candidates"] for row in finished})
             naming.written += len(finished)
+            if done // told < (done := done + len(finished)) // told:
+                progress(f"{asked.name}: {done:,} of {left:,} texts")
         pending = [
             item
             for item in pending
