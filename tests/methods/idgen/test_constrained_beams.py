@@ -241,3 +241,11 @@ def test_a_model_that_changes_its_logits_is_refused():
     model.forward = capped
     with pytest.raises(EtudeError, match="logits"):
         CausalDecoder(model)
+
+
+def test_a_model_with_broken_weights_is_refused_before_any_search():
+    model = t5()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(EtudeError, match="NaN"):
+        tree_decoder(model)

@@ -232,6 +232,8 @@ def _check_logits(decoder: Any, model: PreTrainedModel) -> None:
     given = {"decoder_input_ids": reading.start[:, None]} if inner.config.is_encoder_decoder else {}
     theirs = inner(input_ids=tokens, attention_mask=ones, **given).logits[:, -1]
     inner.train(training)
+    if bool(theirs.isnan().any()):
+        raise EtudeError(f"{type(model).__name__} gives NaN", "Its weights are broken; train it again.")
     if not torch.allclose(ours, theirs.to(ours.dtype), rtol=1e-2, atol=1e-2 * float(theirs.abs().max())):
         raise EtudeError(
             f"{type(model).__name__}: its logits are not its states times its output embedding",
