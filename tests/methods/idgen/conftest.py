@@ -1,5 +1,6 @@
 """Small random models, and catalogues of random ids, for the searches."""
 
+import json
 import random
 
 import pytest
@@ -74,3 +75,49 @@ def random_ids(count, vocabulary=60, longest=7, seed=0, tokens=None):
 @pytest.fixture(params=list(MODELS))
 def model(request):
     return MODELS[request.param]()
+
+
+HOBBIES = {
+    "camping": "tent stove lantern mattress rope kettle hammock compass",
+    "painting": "easel canvas brush palette varnish apron charcoal frame",
+    "baking": "whisk tin rolling scale mitt sieve bowl cutter",
+}
+
+
+class Shop:
+    """Items of three hobbies; users stay with one hobby and go through its items in a circle."""
+
+    @staticmethod
+    def items():
+        return [
+            {
+                "item_id": f"{hobby[0].upper()}{place}",
+                "title": f"{word} for {hobby}",
+                "description": f"a {word} that every friend of {hobby} needs",
+            }
+            for hobby, words in HOBBIES.items()
+            for place, word in enumerate(words.split())
+        ]
+
+    @staticmethod
+    def sequences(users=60, length=7, seed=0):
+        rng = random.Random(seed)
+        rows = []
+        for user in range(users):
+            hobby, start = rng.choice(list(HOBBIES)), rng.randrange(8)
+            names = [f"{hobby[0].upper()}{(start + step) % 8}" for step in range(length)]
+            rows.append({"user_id": f"u{user:03d}", "items": names})
+        return rows
+
+    @classmethod
+    def write(cls, folder, users=60, length=7, seed=0):
+        """Files of histories and items."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in (("sequences", cls.sequences(users, length, seed)), ("items", cls.items())):
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder / "sequences.jsonl", folder / "items.jsonl"
+
+
+@pytest.fixture(scope="session")
+def shop():
+    return Shop

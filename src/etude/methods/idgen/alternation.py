@@ -20,7 +20,7 @@ from etude.methods.idgen.items import Item
 from etude.methods.idgen.leave_one_out import SeqSplit
 from etude.methods.idgen.rank_metrics import rank_metrics
 from etude.methods.idgen.recommender import GenerativeRecommender
-from etude.methods.idgen.recommender_training import Trained, Training, fit_recommender
+from etude.methods.idgen.recommender_training import Training, fit_recommender
 from etude.methods.idgen.templates import Template
 from etude.methods.idgen.textual_ids import ids_hash, read_ids, write_ids
 from etude.methods.idgen.through_recommender import SampledTargets, ThroughRecommender
@@ -179,10 +179,9 @@ class Alternator:
 
     def _train(self, folder: Path, number: int) -> float:
         how = replace(self.train, seed=self.train.seed + number)
-        trained: Trained = fit_recommender(
+        return fit_recommender(
             self.rec, self.split.train, how, templates=self.templates, out=folder / "rec"
-        )
-        return trained.loss
+        ).loss
 
     def _validate(self) -> dict[str, float]:
         return rank_metrics(self.rec.ranks(self.split.validation))

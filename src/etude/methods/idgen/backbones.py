@@ -39,6 +39,13 @@ class Backbone:
         """Whether the model has an encoder that reads and a decoder that writes."""
         return bool(self.model.config.is_encoder_decoder)
 
+    @property
+    def longest(self) -> int | None:
+        """The most tokens that the model can read; None where its positions are relative."""
+        config = self.model.config
+        found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+        return None if self.is_seq2seq or found is None else int(found)
+
 
 def build_backbone(
     name: str, words: Iterable[str], *, longest: int = 256, dropout: float = 0.2, seed: int = 0

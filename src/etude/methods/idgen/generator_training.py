@@ -41,7 +41,7 @@ class NamedTexts(EpochBatches):
         end: int,
         padding: int,
         epochs: int,
-        batch_size: int = 32,
+        batch_size: int = 16,
         seed: int = 0,
     ) -> None:
         self.texts, self.ids, self.end, self.padding = texts, ids, end, padding
@@ -65,7 +65,7 @@ def teach_ids(
     ids: Mapping[str, str],
     *,
     epochs: int,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 5e-3,
     text_tokens: int = 256,
     seed: int = 0,
     out: Path,

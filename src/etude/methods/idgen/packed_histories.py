@@ -4,7 +4,8 @@
 
 A history of n items costs one row instead of n - 1 rows of growing prefixes. A history that is longer than
 the window is cut into windows at a place that changes with the epoch, so every event is a target once an
-epoch, after at most `max_history` items.
+epoch, after at most `max_history` items. A history at test time is two items longer than in training, so rows
+begin at a random position up to two items from the first: no position is met untrained.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from etude.methods.idgen.training_batches import IGNORED, EpochBatches, pad_rows
+
+LATER = 2
+"""Items by which a history grows from training to test."""
 
 
 class PackedHistories(EpochBatches):
@@ -30,6 +35,7 @@ class PackedHistories(EpochBatches):
         epochs: Passes.
         batch_size: Windows of a batch.
         seed: Of order and cuts.
+        longest: Tokens of a window at most; what is beyond is cut off.
     """
 
     def __init__(
@@ -41,14 +47,20 @@ class PackedHistories(EpochBatches):
         epochs: int = 1,
         batch_size: int = 64,
         seed: int = 0,
+        longest: int | None = None,
     ) -> None:
+        self.longest = longest
         self.streams = [stream for stream in streams if len(stream)]
         self.end, self.window = end, max_history + 1
+        self._widest = max((len(item) + 1 for stream in self.streams for item in stream), default=1)
         self._places = [np.cumsum([0, *(len(item) + 1 for item in stream)]) for stream in self.streams]
         super().__init__(epochs=epochs, batch_size=batch_size, seed=seed)
 
     def draw(self, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Windows as (history, first item, one more than the last); a long history begins with a part."""
+        """Windows as (history, first item, one more than the last, first position).
+
+        A long history begins with a part of a window.
+        """
         rows = []
         for number, stream in enumerate(self.streams):
             spare = -len(stream) % self.window  # so many places of its windows would stay empty
@@ -56,18 +68,32 @@ class PackedHistories(EpochBatches):
             for start in range(first, len(stream), self.window):
                 rows.append((number, max(start, 0), min(start + self.window, len(stream))))
         lengths = [self._places[n][stop] - self._places[n][start] for n, start, stop in rows]
-        return np.array(rows, dtype=np.int64), np.array(lengths, dtype=np.int64)
+        sizes = np.array(lengths, dtype=np.int64)
+        most = np.full_like(sizes, LATER * self._widest)
+        if self.longest is not None:
+            most = np.clip(self.longest - sizes, 0, most)
+        shifts = generator.integers(0, most + 1)
+        return np.column_stack([np.array(rows, dtype=np.int64), shifts]), sizes
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Streams and what follows each token, padded on the right, int64 (rows, longest - 1) both."""
+        """Streams, what follows each token, and positions, padded on the right, int64 (rows, longest - 1)."""
         streams = []
-        for number, start, stop in rows.tolist():
+        for number, start, stop, _ in rows.tolist():
             stream = [self.end]
             for item in self.streams[number][start:stop]:
                 stream += [*item, self.end]
-            streams.append(stream)
+            streams.append(stream[: None if self.longest is None else self.longest + 1])
         tokens, mask = pad_rows(streams, self.end)
-        return {"input_ids": tokens[:, :-1], "labels": tokens[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)}
+        return next_token_batch(tokens, mask, rows[:, 3])
+
+
+def next_token_batch(tokens: Tensor, mask: Tensor, shifts: NDArray[np.int64]) -> dict[str, Tensor]:
+    """Inputs, labels and positions of rows that are padded on the right, int64 (rows, length - 1) each."""
+    labels = tokens[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)
+    first = torch.from_numpy(shifts)[:, None]
+    last = first + mask.sum(1, keepdim=True) - 2  # of the last input that has a label
+    positions = torch.minimum(first + torch.arange(tokens.shape[1] - 1), last.clamp(min=0))
+    return {"input_ids": tokens[:, :-1], "labels": labels, "position_ids": positions}
 
 
 class NextTokenLoss(nn.Module):
@@ -80,9 +106,11 @@ class NextTokenLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> dict[str, Tensor]:
         """Mean cross-entropy in nats; only rows with a label are projected to the vocabulary."""
-        states = self.model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+        states = self.model.base_model(
+            input_ids=input_ids, position_ids=position_ids, use_cache=False
+        ).last_hidden_state
         kept = labels != IGNORED
         logits = self.model.get_output_embeddings()(states[kept])  # (targets, vocabulary)
         return {"loss": F.cross_entropy(logits.float(), labels[kept])}
@@ -120,9 +148,9 @@ class PackedItems(PackedHistories):
         )
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Items and what follows each, padded on the right, int64 (rows, longest - 1) both."""
-        windows = [[item for (item,) in self.streams[n][start:stop]] for n, start, stop in rows.tolist()]
+        """Items, what follows each, and positions, padded on the right, int64 (rows, longest - 1) each."""
+        windows = [[item for (item,) in self.streams[n][start:stop]] for n, start, stop, _ in rows.tolist()]
         items, mask = pad_rows(windows, self.end)
         if items.shape[1] == 1:  # histories of one item have nothing that follows
             items, mask = F.pad(items, (0, 1), value=self.end), F.pad(mask, (0, 1))
-        return {"input_ids": items[:, :-1], "labels": items[:, 1:].masked_fill(mask[:, 1:] == 0, IGNORED)}
+        return next_token_batch(items, mask, rows[:, 3])

@@ -14,6 +14,7 @@ from etude.methods.idgen.histories import Histories, read_histories, require_chr
 from etude.methods.idgen.items import Item, Missing, items_of, read_items
 from etude.methods.idgen.leave_one_out import SeqSplit
 from etude.methods.idgen.schemes import Catalogue, name_items
+from etude.methods.idgen.soft_ids import LONGEST_ID
 from etude.methods.idgen.templates import Template, template_words
 from etude.methods.idgen.textual_ids import read_ids
 from etude.methods.idgen.unique_ids import IdGenerator
@@ -138,8 +139,10 @@ def recommender_backbone(
         dropout: Of a tiny one.
         seed: Of a tiny one's weights.
     """
+    # a generator may write longer ids than those of phase 0
+    written = LONGEST_ID if texts else 0
     words = [*template_words(templates, dataset), *words_of(ids)] if templates else words_of(ids)
-    longest = max((len(one.split()) for one in ids), default=1) + 1
+    longest = max([written, *(len(one.split()) for one in ids)]) + 1
     return build_backbone(
         name,
         [*words, *words_of(texts, _TEXT_WORDS)],
@@ -153,5 +156,5 @@ def tiny_generator(recommender: Backbone, *, seed: int = 0) -> Backbone:
     """A tiny T5 with the recommender's own tokenizer, untrained."""
     vocabulary = recommender.tokenizer.get_vocab()
     words = sorted(vocabulary, key=vocabulary.__getitem__)
-    made = build_backbone("tiny", words, dropout=0.1, seed=seed)
+    made = build_backbone("tiny", words, dropout=0.0, seed=seed)
     return replace(made, tokenizer=recommender.tokenizer)

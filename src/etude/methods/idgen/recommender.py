@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from etude.errors import EtudeError
@@ -27,6 +29,7 @@ from etude.methods.idgen.textual_ids import ids_hash, read_ids, write_ids
 from etude.methods.idgen.training_batches import IGNORED, pad_rows
 from etude.methods.idgen.trie import TokenTrie, token_rows
 from etude.models.local_lm import default_device
+from etude.models.quiet import quiet_transformers
 from etude.runs import atomic_path, read_json, write_json
 
 FORMAT = 1
@@ -56,6 +59,7 @@ class GenerativeRecommender:
         ids: Item id to textual id.
         max_history: The most items it reads.
         template: Wording for a sequence-to-sequence model; a causal one reads a bare stream of ids.
+        held_back: A wording that training never saw.
         dataset: What {dataset} of the template says.
         user_ids: User id to the user's id in words, where the template wants one.
         extra: Ids of items that may be read in histories but are not recommended.
@@ -66,6 +70,7 @@ class GenerativeRecommender:
     ids: Mapping[str, str]
     max_history: int = 20
     template: Template | None = None
+    held_back: Template | None = None
     dataset: str = ""
     user_ids: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -126,7 +131,17 @@ class GenerativeRecommender:
                 f"no item of the history has an id ({', '.join(history[:5])})",
                 "Give item ids of the catalogue, or raw text of unseen items.",
             )
-        return self.reader.fill(rows, self.user_tokens(user_id))[0]
+        tokens = self.reader.fill(rows, self.user_tokens(user_id))[0]
+        while len(tokens) > self._room and len(rows) > 1:
+            rows = rows[1:]
+            tokens = self.reader.fill(rows, self.user_tokens(user_id))[0]
+        return tokens
+
+    @cached_property
+    def _room(self) -> float:
+        """Tokens that a prompt may have, so that the longest id still fits behind it."""
+        longest = self.backbone.longest
+        return float("inf") if longest is None else longest - max(map(len, self.tokens.values())) - 1
 
     def recommend(
         self,
@@ -174,6 +189,11 @@ class GenerativeRecommender:
         model: Any = self.backbone.model
         device = default_device()
         model.to(device).eval()
+        if not 1 <= k <= len(self.items):
+            raise EtudeError(
+                f"{k} items wanted of a catalogue of {len(self.items)}",
+                f"Give k from 1 to {len(self.items)}.",
+            )
         names = users if users is not None else [""] * len(histories)
         prompts = [self.prompt(h, user) for h, user in zip(histories, names, strict=True)]
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
@@ -225,7 +245,7 @@ class GenerativeRecommender:
         beams: int = 20,
         filter_seen: bool = False,
         batch_size: int = 128,
-    ) -> Any:
+    ) -> NDArray[np.int64]:
         """Place of each question's target in the list, from 1; 0 where it is not among k, (questions,)."""
         found, _ = self.search(
             [question.history for question in questions],
@@ -235,6 +255,10 @@ class GenerativeRecommender:
             users=[question.user_id for question in questions],
             batch_size=batch_size,
         )
+        return self.ranks_in(questions, found)
+
+    def ranks_in(self, questions: Sequence[Question], found: Tensor) -> NDArray[np.int64]:
+        """Place of each question's target in lists of item numbers, (questions, k)."""
         return ranks_of([self.number.get(question.target, -1) for question in questions], found.numpy())
 
     def among(self, items: Sequence[str]) -> GenerativeRecommender:
@@ -254,7 +278,7 @@ class GenerativeRecommender:
         write_ids(folder / f"ids-{name[:16]}.tsv", self.ids)
         if self.user_ids:
             write_json(folder / "user_ids.json", dict(self.user_ids))
-        with atomic_path(folder / "model") as temporary:
+        with quiet_transformers(), atomic_path(folder / "model") as temporary:
             self.backbone.model.save_pretrained(temporary)
             self.backbone.tokenizer.save_pretrained(temporary)
         write_json(
@@ -264,6 +288,7 @@ class GenerativeRecommender:
                 "ids_sha256": name,
                 "max_history": self.max_history,
                 "template": None if self.template is None else asdict(self.template),
+                "held_back": None if self.held_back is None else asdict(self.held_back),
                 "dataset": self.dataset,
                 "normalize": self.normalize,
                 "names_users": bool(self.user_ids),
@@ -294,16 +319,19 @@ class GenerativeRecommender:
         used = read_ids(ids or folder / f"ids-{trained[:16]}.tsv")
         if ids_hash(used) != trained:
             raise EtudeError(
-                f"{ids or folder}: these ids have the hash {ids_hash(used)[:16]}, the recommender was trained "
-                f"on {trained[:16]}",
-                "A model only knows the ids it was trained on: use that file, or train again on these ids.",
+                f"{ids or folder}: the recommender was trained on the ids {trained[:16]}, these are "
+                f"{ids_hash(used)[:16]}",
+                "A model knows only the ids it was trained on: use that file, or train on these.",
             )
-        template = card["template"]
+        template, held_back = (
+            None if card[name] is None else Template(**card[name]) for name in ("template", "held_back")
+        )
         return cls(
             backbone=load_backbone(folder / "model"),
             ids=used,
             max_history=card["max_history"],
-            template=None if template is None else Template(**template),
+            template=template,
+            held_back=held_back,
             dataset=card["dataset"],
             user_ids=read_json(folder / "user_ids.json") if card["names_users"] else {},
             normalize=card["normalize"],

@@ -119,6 +119,7 @@ def training_data(
             epochs=how.epochs,
             batch_size=how.batch_size,
             seed=how.seed,
+            longest=recommender.backbone.longest,
         )
     tokenizer = recommender.backbone.tokenizer
     return PromptedExamples(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from etude.methods.idgen.baselines import Scorer
-from etude.methods.idgen.packed_histories import PackedItems
+from etude.methods.idgen.packed_histories import LATER, PackedItems
 from etude.methods.idgen.rank_metrics import rank_metrics, ranks_by_score
 from etude.methods.idgen.training_batches import IGNORED, only, pad_rows
 
@@ -60,9 +60,9 @@ class SASRec(nn.Module):
     def __init__(self, items: int, settings: SASRecSettings) -> None:
         super().__init__()
         width, dropout = settings.width, settings.dropout
-        self.items = items
+        self.items, self.max_history = items, settings.max_history
         self.item = nn.Embedding(items + 1, width, padding_idx=items)
-        self.position = nn.Embedding(settings.max_history + 1, width)
+        self.position = nn.Embedding(settings.max_history + LATER * 2, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -74,25 +74,28 @@ class SASRec(nn.Module):
         for table in (self.item, self.position):
             nn.init.normal_(table.weight, std=0.02)
 
-    def states(self, items: Tensor) -> Tensor:
+    def states(self, items: Tensor, positions: Tensor | None = None) -> Tensor:
         """What is known after each item, (rows, length, width); padding must come last.
 
         Args:
             items: Item numbers, `self.items` for padding, int64 (rows, length).
+            positions: Their places, int64 (rows, length); 0, 1, ... by default.
         """
         length = items.shape[1]
-        x = self.dropout(self.item(items) + self.position.weight[:length])
+        places = self.position.weight[:length] if positions is None else self.position(positions)
+        x = self.dropout(self.item(items) + places)
         ahead = nn.Transformer.generate_square_subsequent_mask(length, device=items.device)
         for block in self.blocks:
             x = block(x, src_mask=ahead, is_causal=True)
         normed: Tensor = self.norm(x)
         return normed
 
-    def forward(self, input_ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> dict[str, Tensor]:
         """Mean cross-entropy over all items of each next item, in nats."""
         kept = labels != IGNORED
-        logits = self.states(input_ids)[kept] @ self.item.weight[: self.items].T
-        return {"loss": F.cross_entropy(logits, labels[kept])}
+        logits = self.states(input_ids, position_ids)[kept] @ self.item.weight[: self.items].T
+        total = F.cross_entropy(logits, labels[kept], reduction="sum")
+        return {"loss": total / kept.sum().clamp(min=1)}  # windows of one item have no next one
 
     @torch.inference_mode()
     def score(self, histories: Sequence[Sequence[int]]) -> NDArray[np.float64]:
@@ -100,9 +103,7 @@ class SASRec(nn.Module):
         self.eval()
         device, rows = self.item.weight.device, []
         for start in range(0, len(histories), 512):
-            part = [
-                history[-(self.position.num_embeddings - 1) :] for history in histories[start : start + 512]
-            ]
+            part = [history[-self.max_history :] for history in histories[start : start + 512]]
             tokens, mask = pad_rows(part, self.items)
             states = self.states(tokens.to(device))
             last = states[torch.arange(len(part)), mask.sum(1) - 1]

@@ -122,11 +122,13 @@ def assemble(
             "Give a model with an encoder (tiny, t5-small), or leave out --user-names.",
         )
     seen = [one for one in setup.templates if one.seen]
+    unseen = [one for one in setup.templates if not one.seen]
     return GenerativeRecommender(
         backbone=backbone,
         ids=ids,
         max_history=setup.max_history,
         template=seen[0] if backbone.is_seq2seq else None,
+        held_back=unseen[0] if backbone.is_seq2seq and unseen else None,
         dataset=setup.dataset,
         user_ids=users,
         normalize=setup.normalize,
@@ -157,7 +159,7 @@ def start_alternation(
         loaded = None if setup.is_tiny else load_backbone(setup.backbone)
         if loaded is None:
             raise EtudeError(
-                f"{setup.generator} and {setup.backbone}, which has a vocabulary of its own, cannot alternate",
+                f"{setup.generator} and {setup.backbone}, which has a vocabulary of its own, do not match",
                 "Give a --backbone with the generator's vocabulary, or leave out --generator.",
             )
         gen = load_backbone(place)

@@ -65,7 +65,7 @@ def write_soft_ids(
     start = torch.full_like(written[:, :1], generator.config.decoder_start_token_id)
     read = torch.cat([start, written[:, :-1]], 1)
     logits = generator(input_ids=texts, attention_mask=mask, decoder_input_ids=read).logits
-    p = (logits.float() / temperature).softmax(2)  # (items, steps, vocabulary)
+    p = (logits / temperature).softmax(2)  # (items, steps, vocabulary)
     if straight_through:
         p = torch.nn.functional.one_hot(written, p.shape[2]).to(p.dtype) + p - p.detach()
     soft = p.to(embedding.dtype) @ embedding  # (items, steps, width)

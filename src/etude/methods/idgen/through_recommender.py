@@ -64,6 +64,7 @@ class ThroughRecommender(nn.Module):
         tokenizer = generator.tokenizer
         self.texts = text_tokens_of([items[name] for name in recommender.items], tokenizer, text_tokens)
         self.punctuation = punctuation_tokens(tokenizer, len(embeddings(self.frozen)))
+        self.eval()
 
     def train(self, mode: bool = True) -> ThroughRecommender:
         """Stay in evaluation mode, see above."""
@@ -133,9 +134,7 @@ def target_loss(
         use_cache=False,
     )
     logits = output.logits[:, mask.shape[1] - 1 : -1]
-    return torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED
-    )
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
 class SampledTargets(EpochBatches):

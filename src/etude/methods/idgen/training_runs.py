@@ -12,15 +12,15 @@ from etude.methods import verb
 from etude.methods.idgen.alternation import Alternator, GeneratorTraining, Order, RoundReport
 from etude.methods.idgen.constrained_beams import Normalization
 from etude.methods.idgen.items import Missing
-from etude.methods.idgen.preparation import read_corpus
+from etude.methods.idgen.preparation import Corpus, read_corpus
 from etude.methods.idgen.rank_metrics import rank_metrics
 from etude.methods.idgen.recommender_training import Training, fit_recommender
 from etude.methods.idgen.setup import Setup, start_alternation, start_recommender
-from etude.methods.idgen.templates import own_templates, read_templates
-from etude.methods.idgen.textual_ids import ids_hash
+from etude.methods.idgen.templates import Template, own_templates, read_templates
+from etude.methods.idgen.textual_ids import ids_hash, read_ids, write_ids
 from etude.methods.idgen.user_ids import Protocol
 from etude.render import table
-from etude.runs import Run, file_hash
+from etude.runs import Run, content_hash, read_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,7 +40,6 @@ class TrainResult:
         short: Users left out for having fewer than three events.
         dropped: Events left out because their item has no row.
         ids_sha256: Hash of the ids that the recommender knows; it refuses others.
-        steps: Optimizer steps of the recommender.
         loss: Its training loss at the end, in nats per token.
         validation: HR and NDCG on the items before the last (full ranking).
         rounds: What each round of alternation changed.
@@ -56,7 +55,6 @@ class TrainResult:
     short: int
     dropped: int
     ids_sha256: str
-    steps: int
     loss: float
     validation: dict[str, float]
     rounds: list[dict[str, Any]] = field(default_factory=list)
@@ -183,18 +181,54 @@ def train(
         temperature=temperature,
         straight_through=straight_through,
     )
+    return train_corpus(
+        corpus, setup, how, rounds=rounds, order=order, tune=tune, ids=ids, out=out, report_to=report_to
+    )
+
+
+def train_corpus(
+    corpus: Corpus,
+    setup: Setup,
+    how: Training,
+    *,
+    out: Path,
+    rounds: int = 0,
+    order: Order = "id_first",
+    tune: GeneratorTraining | None = None,
+    ids: Path | None = None,
+    report_to: str = "none",
+) -> TrainResult:
+    """`train` for a corpus in memory; the folder keeps all that `evaluate` and further seeds need.
+
+    Args:
+        corpus: Histories, items, split.
+        setup: Scheme, model, wording.
+        how: Training of the recommender.
+        out: Folder to write.
+        rounds: Of alternation.
+        order: Who goes first.
+        tune: Training of the generator.
+        ids: Textual ids.
+        report_to: A tracker.
+    """
+    tune = tune or GeneratorTraining()
     config = {
-        "files": {path.name: file_hash(path) for path in (sequences, items, ids) if path is not None},
+        "histories": content_hash([[user.user_id, user.items] for user in corpus.histories.users]),
+        "items": content_hash([item.model_dump() for item in corpus.items.values()]),
+        "ids": None if ids is None else ids_hash(read_ids(ids)),
         "setup": asdict(setup),
         "training": asdict(how),
-        "alternation": [rounds, order, asdict(tune)],
-        "missing": missing,
+        "rounds": rounds,
+        "order": order,
+        "tune": asdict(tune),
     }
     with Run(out, config, command="idgen train") as run:
         if run.result is not None:
             return TrainResult(**run.result)
         write_records(run.path / "sequences.jsonl", corpus.histories.users)
         write_records(run.path / "items.jsonl", corpus.items.values())
+        if ids is not None:
+            write_ids(run.path / "given_ids.tsv", read_ids(ids))
         if rounds:
             rec, gen = start_alternation(corpus, setup, out=run.path / "lessons", ids=ids)
         else:
@@ -205,30 +239,60 @@ def train(
             alternator = Alternator(gen, rec, corpus.items, corpus.split, used, tune, how)
             reports = alternator.run(run, rounds, order)
             rec = alternator.rec
-            steps, loss = rounds, reports[-1].recommender_loss
+            loss = reports[-1].recommender_loss
         else:
             fitted = fit_recommender(
                 rec, corpus.split.train, how, templates=used, out=run.path / "fit", report_to=report_to
             )
-            steps, loss = fitted.steps, fitted.loss
+            loss = fitted.loss
         validation = rank_metrics(rec.ranks(corpus.split.validation))
         rec.save(run.path)
         counts = corpus.split.train_counts
         result = TrainResult(
             out=str(out),
-            scheme=scheme,
-            backbone=backbone,
+            scheme=setup.scheme,
+            backbone=setup.backbone,
             users=len(corpus.histories.users),
             items=len(corpus.items),
             cold=sum(counts[item] == 0 for item in corpus.items),
             short=corpus.histories.short,
             dropped=corpus.dropped,
             ids_sha256=ids_hash(rec.ids),
-            steps=steps,
             loss=loss,
             validation=validation,
             rounds=[asdict(report) for report in reports],
-            protocol=protocol if user_names else "clean",
+            protocol=setup.protocol if setup.names_users else "clean",
         )
         run.complete(asdict(result))
         return result
+
+
+def corpus_of(run: Path) -> Corpus:
+    """The corpus that a finished run was trained on.
+
+    Raises:
+        EtudeError: The folder holds no finished run.
+    """
+    if not (run / "result.json").is_file() or not (run / "recommender.json").is_file():
+        raise EtudeError(
+            f"{run}: no trained recommender in it", f"Train one: etude idgen train … --out {run}"
+        )
+    return read_corpus(run / "sequences.jsonl", run / "items.jsonl", i_know=True)
+
+
+def train_again(run: Path, seed: int) -> Path:
+    """The folder of the same training with another seed; trained now, or before."""
+    config = read_json(run / "run.json")["config"]
+    templates = tuple(Template(**one) for one in config["setup"]["templates"])
+    given, folder = run / "given_ids.tsv", run / "seeds" / f"seed-{seed}"
+    train_corpus(
+        corpus_of(run),
+        Setup(**{**config["setup"], "templates": templates, "seed": seed}),
+        Training(**{**config["training"], "seed": seed}),
+        rounds=config["rounds"],
+        order=config["order"],
+        tune=GeneratorTraining(**config["tune"]),
+        ids=given if given.is_file() else None,
+        out=folder,
+    )
+    return folder
