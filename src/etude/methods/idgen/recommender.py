@@ -246,10 +246,10 @@ class GenerativeRecommender:
         filter_seen: bool = False,
         batch_size: int = 128,
     ) -> NDArray[np.int64]:
-        """Place of each question's target in the list, from 1; 0 where it is not among k, (questions,)."""
+        """Place of each question's target among k items, or all if fewer, from 1; else 0, (questions,)."""
         found, _ = self.search(
             [question.history for question in questions],
-            k=k,
+            k=min(k, len(self.items)),
             beams=beams,
             filter_seen=filter_seen,
             users=[question.user_id for question in questions],

@@ -90,7 +90,7 @@ def recommend(
 ) -> RecommendResult:
     """Recommend the next items; unseen items may stand in a history as raw text.
 
-    Example: etude idgen recommend run --history 'B00A1, "steel drill bits, 10 pieces", B00A7' -k 5
+    Example: etude idgen recommend run --history 'B00A1, "steel drill bits, 10 pieces", B00A7' --k 5
 
     Args:
         run: Folder that `etude idgen train` wrote.
