@@ -13,7 +13,7 @@ WORDS = 8870
 
 
 def id_rows(items: int, seed: int = 0) -> list[tuple[int, ...]]:
-    """Token rows of made-up textual ids: 1 to 10 words, drawn as words are, some before others' beginnings."""
+    """Token rows of made-up textual ids: 1 to 10 words, drawn as words are."""
     chance = random.Random(seed)
     weights = [1 / (rank + 3) for rank in range(WORDS)]
     found: dict[tuple[int, ...], None] = {}
