@@ -88,18 +88,22 @@ def soft(gen, embedding, **options):
     texts = torch.tensor([[5, 6, 7, 8], [9, 10, 3, 0]])
     mask = (texts > 0).long()
     none = torch.zeros(len(embedding), dtype=torch.bool)
-    return write_soft_ids(gen.model.eval(), texts, mask, embedding, end=END, **{"punctuation": none, **options})
+    return write_soft_ids(
+        gen.model.eval(), texts, mask, embedding, end=END, **{"punctuation": none, **options}
+    )
 
 
 def test_soft_embeddings_are_expectations_under_probabilities_not_log_probabilities(corpus):
-    gen, rec = pair(corpus, "tiny")
+    gen, _ = pair(corpus, "tiny")
     embedding = torch.eye(len(embeddings(gen.model)))
     found = soft(gen, embedding)  # with the identity the embeddings are the distributions themselves
     assert torch.allclose(found.embeddings.sum(2), torch.ones(found.embeddings.shape[:2]), atol=1e-5)
     assert (found.embeddings >= 0).all()
-    steps = gen.model(
-        input_ids=torch.tensor([[5, 6, 7, 8]]), decoder_input_ids=torch.tensor([[0]])
-    ).logits[0, 0].softmax(0)
+    steps = (
+        gen.model(input_ids=torch.tensor([[5, 6, 7, 8]]), decoder_input_ids=torch.tensor([[0]]))
+        .logits[0, 0]
+        .softmax(0)
+    )
     assert torch.allclose(found.embeddings[0, 0], steps, atol=1e-5)
 
 
@@ -121,7 +125,7 @@ def test_the_reread_distributions_are_those_of_decoding_step_by_step(corpus):
 
 
 def test_a_low_temperature_and_straight_through_give_the_greedy_tokens(corpus):
-    gen, rec = pair(corpus, "tiny")
+    gen, _ = pair(corpus, "tiny")
     embedding = torch.randn(len(embeddings(gen.model)), 8)
     for options in ({"temperature": 1e-4}, {"straight_through": True}):
         found = soft(gen, embedding, **options)
@@ -131,7 +135,7 @@ def test_a_low_temperature_and_straight_through_give_the_greedy_tokens(corpus):
 
 
 def test_straight_through_has_the_gradient_of_the_soft_ids(corpus):
-    gen, rec = pair(corpus, "tiny")
+    gen, _ = pair(corpus, "tiny")
     embedding = torch.randn(len(embeddings(gen.model)), 8)
     grads = []
     for straight in (False, True):
@@ -142,7 +146,7 @@ def test_straight_through_has_the_gradient_of_the_soft_ids(corpus):
 
 
 def test_positions_of_punctuation_are_zeroed(corpus):
-    gen, rec = pair(corpus, "tiny")
+    gen, _ = pair(corpus, "tiny")
     size = len(embeddings(gen.model))
     every = torch.ones(size, dtype=torch.bool)
     assert soft(gen, torch.randn(size, 8), punctuation=every).embeddings.abs().sum() == 0
@@ -159,7 +163,9 @@ def test_with_greedy_embeddings_the_loss_is_the_recommenders_own(corpus, backbon
     texts = [module.texts[item] for item in (2, 1)]
     rows = []
     for text in texts:
-        tokens = greedy_tokens(gen.model.eval(), torch.tensor([text]), torch.ones(1, len(text)).long(), END, 10)
+        tokens = greedy_tokens(
+            gen.model.eval(), torch.tensor([text]), torch.ones(1, len(text)).long(), END, 10
+        )
         row = tokens[0].tolist()
         rows.append(row[: row.index(END)] if END in row else row)
     words = [rec.backbone.tokenizer.decode(row) for row in rows]
@@ -284,7 +290,9 @@ def test_finished_stages_are_read_not_repeated(corpus, tmp_path, monkeypatch):
             monkeypatch.setattr(Alternator, "_train", lambda *a: pytest.fail("trained again"))
         with Run(tmp_path / "run", {}, command="test") as run:
             reports = made.run(run, rounds=1, order="rec_first")
-        results.append((reports, made.rec.ids, made.gen.model.shared.weight, made.rec.backbone.model.lm_head.weight))
+        results.append(
+            (reports, made.rec.ids, made.gen.model.shared.weight, made.rec.backbone.model.lm_head.weight)
+        )
     assert results[0][0] == results[1][0] and results[0][1] == results[1][1]
     assert torch.equal(results[0][2], results[1][2]) and torch.equal(results[0][3], results[1][3])
 

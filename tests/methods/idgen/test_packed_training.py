@@ -4,6 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etude.errors import EtudeError
 from etude.methods.idgen.backbones import build_backbone
 from etude.methods.idgen.histories import History
 from etude.methods.idgen.packed_histories import NextTokenLoss, PackedHistories, PackedItems
@@ -12,7 +13,6 @@ from etude.methods.idgen.sasrec import SASRec, SASRecSettings
 from etude.methods.idgen.templates import Stream, TokenTemplate, own_templates, read_templates, template_words
 from etude.methods.idgen.training_batches import IGNORED, length_groups
 from etude.methods.idgen.vocabulary import word_tokenizer
-from etude.errors import EtudeError
 
 END = 1
 streams = st.lists(

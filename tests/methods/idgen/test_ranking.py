@@ -22,7 +22,9 @@ def test_ndcg_and_hits_agree_with_scikit_learn_and_counting(orders, data):
     for k in (5, 10):
         assert found[f"NDCG@{k}"] == pytest.approx(ndcg_score(relevant, scores, k=k))
         top = np.argsort(-scores, 1)[:, :k]
-        assert found[f"HR@{k}"] == pytest.approx(np.mean([t in row for t, row in zip(targets, top, strict=True)]))
+        assert found[f"HR@{k}"] == pytest.approx(
+            np.mean([t in row for t, row in zip(targets, top, strict=True)])
+        )
 
 
 def test_a_target_that_is_not_in_the_list_counts_nothing():
@@ -103,7 +105,10 @@ def test_sasrec_learns_a_rule_and_its_settings_are_chosen_on_validation(tmp_path
     histories = [[int((s + n) % 12) for n in range(rng.integers(4, 9))] for s in rng.integers(0, 12, 80)]
     train = [history[:-2] for history in histories]
     validation = ([h[:-2] for h in histories], [h[-2] for h in histories])
-    grid = (SASRecSettings(epochs=1, learning_rate=1e-6), SASRecSettings(epochs=15, learning_rate=1e-2, batch_size=16, max_history=3))
+    grid = (
+        SASRecSettings(epochs=1, learning_rate=1e-6),
+        SASRecSettings(epochs=15, learning_rate=1e-2, batch_size=16, max_history=3),
+    )
     score, tried = tuned_sasrec(train, 12, validation, out=tmp_path, grid=grid)
     assert tried["chosen"]["epochs"] == 15 and len(tried["tried"]) == 2
     ranks = ranks_by_score([h[-1] for h in histories], score([h[:-1] for h in histories]))

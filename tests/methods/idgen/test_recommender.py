@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -209,9 +210,7 @@ def test_the_same_command_again_gives_the_stored_result(run, shop, tmp_path):
 def test_zero_shot_names_and_ranks_a_catalogue_without_training(run, tmp_path, shop):
     sequences, items = shop.write(tmp_path, users=20, seed=3)
     rows = [json.loads(line) for line in items.read_text().splitlines()]
-    items.write_text(
-        "".join(json.dumps({**row, "title": row["title"] + " deluxe"}) + "\n" for row in rows)
-    )
+    items.write_text("".join(json.dumps({**row, "title": row["title"] + " deluxe"}) + "\n" for row in rows))
     found = zeroshot(run, items=items, sequences=sequences, k="5", out=tmp_path / "zero")
     assert found.items == 24 and 0 < found.known_words < 1
     assert found.arms["idgen, zero-shot"]["HR@5"] > 2 * found.chance["HR@5"]
@@ -262,7 +261,7 @@ def test_changing_the_future_changes_nothing_that_a_clean_recommender_reads(tmp_
     from etude.methods.idgen.recommender_training import training_data
 
     rows = shop.sequences(users=20, length=6)
-    changed = [{**row, "items": row["items"][:-2] + ["B0", "P0"]} for row in rows]
+    changed = [{**row, "items": [*row["items"][:-2], "B0", "P0"]} for row in rows]
     found = {}
     for name, part in (("first", rows), ("second", changed)):
         folder = tmp_path / name
@@ -402,7 +401,8 @@ import sys
 from pathlib import Path
 from etude.methods.idgen import train
 folder = Path(sys.argv[1])
-train(folder / "sequences.jsonl", items=folder / "items.jsonl", out=folder / sys.argv[2], epochs=12, batch_size=8)
+files = {"sequences": folder / "sequences.jsonl", "items": folder / "items.jsonl"}
+train(**files, out=folder / sys.argv[2], epochs=12, batch_size=8)
 """
 
 
@@ -435,7 +435,12 @@ def test_a_run_folder_of_another_training_is_refused(run, shop, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"k": "0"}, "--k"), ({"k": "five"}, "--k"), ({"against": "oracle"}, "no baseline"), ({"seeds": 0}, "seeds")],
+    [
+        ({"k": "0"}, "--k"),
+        ({"k": "five"}, "--k"),
+        ({"against": "oracle"}, "no baseline"),
+        ({"seeds": 0}, "seeds"),
+    ],
 )
 def test_bad_settings_of_evaluate_are_refused(run, options, message):
     with pytest.raises(EtudeError, match=message):
@@ -445,6 +450,6 @@ def test_bad_settings_of_evaluate_are_refused(run, options, message):
 def render(result):
     from rich.console import Console
 
-    console = Console(record=True, width=140, file=open(os.devnull, "w"))
+    console = Console(width=140, file=io.StringIO())
     console.print(result)
-    return console.export_text()
+    return console.file.getvalue()
