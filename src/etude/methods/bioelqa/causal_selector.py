@@ -107,7 +107,7 @@ class CausalSelector:
                 target_modules="all-linear",
                 task_type="CAUSAL_LM",
             )
-            self._adapted = get_peft_model(self.base.model, lora)  # type: ignore[arg-type]
+            self._adapted = get_peft_model(self.base.model, lora)
         self._adapted.train()
         collate = Collate(self._pad, left=True)
         return train_generator(
@@ -118,7 +118,7 @@ class CausalSelector:
         """See `Selector.probabilities`."""
         symbols = self._symbols(max((len(q.options) for q in questions), default=0))
         lm = self.base if self._adapted is None else replace(self.base, model=self._adapted)
-        lm.model.eval()
+        lm.model.train(False)
         rows = [self._encode(question) for question in questions]
         found: list[np.ndarray] = [np.zeros(0)] * len(rows)
         for group in plan(rows):
@@ -150,7 +150,7 @@ class CausalSelector:
         stored = read_json(folder / _FILE)
         made = cls(stored["model"], GeneratorSettings(**stored["settings"]), rank=stored["rank"])
         with quiet_transformers():
-            made._adapted = PeftModel.from_pretrained(made.base.model, folder / _WEIGHTS)  # type: ignore[arg-type]
+            made._adapted = PeftModel.from_pretrained(made.base.model, folder / _WEIGHTS)
         return made
 
     @property

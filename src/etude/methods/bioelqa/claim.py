@@ -7,14 +7,17 @@ vocabulary has. Abbreviations and composites are left as they are, so that units
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from etude.data.store import cache_root
 from etude.errors import EtudeError
 from etude.evidence import Arm, Claim, Measurement, Scale
 from etude.methods.bioelqa.case_base import Case, CaseBase
@@ -28,16 +31,18 @@ from etude.methods.bioelqa.normalization import normalize
 from etude.methods.bioelqa.pubtator import read_pubtator
 from etude.methods.bioelqa.questions import Question
 from etude.methods.bioelqa.selectors import answer
-from etude.methods.bioelqa.slices import Pair, membership
+from etude.methods.bioelqa.slices import Pair, SliceName, membership
 from etude.methods.bioelqa.training_questions import QuestionSettings, make_training_questions
 from etude.methods.bioelqa.vocabulary import Vocabulary
 from etude.models import model_origin
-from etude.runs import file_hash
+from etude.runs import content_hash, file_hash, source_hash
 
 TRAIN = "bc5cdr_train.pubtator.txt"
 TEST = "bc5cdr_dev.pubtator.txt"
 VOCABULARY = "mesh_names.tsv"
 N_OPTIONS, N_CLUES, MASK = 10, 5, 0.3
+MARKS: tuple[tuple[SliceName, str], ...] = (("unseen-mention", "m"), ("unseen-id", "i"), ("rare", "r"))
+"""Slices and the letters that mark them in a unit's name."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Setting:
 
 SCALES = {
     "laptop": Setting((0, 1, 2, 3, 4)),
-    "slow": Setting((0,), 320, 240),
+    "slow": Setting((0,), 160, 120),
     "paper": Setting((0, 1, 2, 3, 4), 1 << 30, 0, "google-t5/t5-base", "seq2seq"),
 }
 
@@ -97,10 +102,7 @@ class World:
         named = {}
         for case in sorted(pairs, key=lambda case: (case.mention, case.id)):
             pair = Pair((case.mention,), (case.id,))
-            marks = "".join(
-                mark if inside[name](pair) else "-"
-                for mark, name in (("m", "unseen-mention"), ("i", "unseen-id"), ("r", "rare"))
-            )
+            marks = "".join(mark if inside[name](pair) else "-" for name, mark in MARKS)
             named[f"{marks}|{case.id}|{case.mention}"] = case
         return named
 
@@ -174,7 +176,7 @@ def claim(
         notes=(
             "Units are different (normalized mention, id) pairs of the test part whose single id the "
             "vocabulary has; no abbreviations are written out.",
-            f"Slices by training cases: {', '.join(SLICE_UNITS)}; rare: at most 2 training mentions of the id.",
+            f"Slices by training mentions: {', '.join(SLICE_UNITS)}; a rare id has at most 2.",
             "Whether a sequence-to-sequence generator helps the long tail, as the paper says, is not settled "
             "here: no T5 was trained at full scale.",
         ),
@@ -217,7 +219,7 @@ def _oracle(world: World) -> Measurement:
 def _selector_arm(world: World, label: str, n_clues: int, mask: float, *, attention: bool) -> Arm:
     def measure(seed: int) -> Measurement:
         how = QuestionSettings(n_options=N_OPTIONS, n_clues=n_clues, clue_mask=mask)
-        linker = BioELQA(selector=FeatureSelector(attention=attention), **how.__dict__)
+        linker = BioELQA(selector=FeatureSelector(attention=attention), **asdict(how))
         return _measured(world, linker, how, seed, list(world.units), None)
 
     return Arm(label, measure, {"clues": n_clues, "mask": mask, "attention": attention})
@@ -231,7 +233,7 @@ def _language_model(world: World, setting: Setting, name: str, seed: int) -> Mea
     if setting.asked:
         drawn = np.random.default_rng(0).permutation(len(names))[: setting.asked]
         names = [names[i] for i in sorted(drawn)]
-    linker = BioELQA(selector=selector, **how.__dict__)
+    linker = BioELQA(selector=selector, **asdict(how))
     return _measured(world, linker, how, seed, names, setting.questions)
 
 
@@ -254,23 +256,21 @@ def _measured(
     names: Sequence[str],
     limit: int | None,
 ) -> Measurement:
-    import tempfile
-    import time
-
     started = time.process_time()
     questions, dropped = make_training_questions(world.base, how, seed=seed)
     if limit is not None:
         kept = np.random.default_rng(seed).permutation(len(questions))[:limit]
         questions = [questions[i] for i in sorted(kept)]
     assert linker.selector is not None
-    with tempfile.TemporaryDirectory(prefix="etude-bioelqa-") as scratch:
-        linker.selector.fit(questions, out=Path(scratch), seed=seed)
+    folder = _checkpoints(linker, world, seed, limit)
+    linker.selector.fit(questions, out=folder, seed=seed)
     asked = world.questions(names, how.n_clues)
     shares = answer(linker.selector, asked)
     chosen = {
         name: question.options[int(np.argmax(found))].id if question.options else None
         for name, question, found in zip(names, asked, shares, strict=True)
     }
+    shutil.rmtree(folder, ignore_errors=True)
     return _right(
         world,
         chosen,
@@ -278,3 +278,19 @@ def _measured(
         dropped=dropped,
         seconds=round(time.process_time() - started, 1),
     )
+
+
+def _checkpoints(linker: BioELQA, world: World, seed: int, limit: int | None) -> Path:
+    """Where an arm that is killed while it trains goes on; deleted when it is measured."""
+    assert linker.selector is not None
+    address = content_hash(
+        [
+            source_hash("etude.methods.bioelqa"),
+            file_hash(world.data / TRAIN),
+            asdict(linker.settings),
+            linker.selector.identity,
+            seed,
+            limit,
+        ]
+    )
+    return cache_root() / "bioelqa" / address[:24]

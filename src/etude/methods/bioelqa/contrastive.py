@@ -155,7 +155,7 @@ def mine_hard_negatives(
     """For each (mention, place of its entity) the best names of other entities under the current encoder."""
     if not count:
         return [[] for _ in pairs]
-    retriever.encoder.model.eval()
+    retriever.encoder.model.train(False)
     table = vocabulary.names
     index = retriever.index(retriever.encode(table.texts), table.owners)
     tops = index.top(retriever.encode([mention for mention, _ in pairs]), count + 1)

@@ -146,6 +146,5 @@ class EncoderSelector:
         tokenizer: Any = self._encoder.tokenizer
         kind = self.settings.symbols if len(question.options) <= len(LETTERS) else "numbers"
         limit = min(self.settings.max_length, int(self._encoder.model.config.max_position_embeddings))
-        inner = tokenizer.encode(question_text(question, kind), add_special_tokens=False, truncation=False)
-        kept = inner[-(limit - tokenizer.num_special_tokens_to_add()) :]
-        return list(tokenizer.build_inputs_with_special_tokens(kept))
+        ids: list[int] = tokenizer(question_text(question, kind), truncation=False)["input_ids"]
+        return ids if len(ids) <= limit else [ids[0], *ids[1 - limit :]]

@@ -29,7 +29,7 @@ def question_features(question: Question) -> np.ndarray:
     """Features of every option, (options, features), float32; "none of these" has zeros but for its flag."""
     made = np.zeros((len(question.options), len(FEATURES)), dtype=np.float32)
     scores = np.array([option.score for option in question.options])
-    real = np.array([option.id is not None for option in question.options])
+    real = np.array([option.id is not None for option in question.options], dtype=bool)
     best = scores[real].max(initial=0.0)
     clue_best = max((clue.score for clue in question.clues), default=0.0)
     for place, option in enumerate(question.options):

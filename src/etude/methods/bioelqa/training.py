@@ -190,7 +190,7 @@ def train(
                 _unknown(documents, vocabulary), linker.training, documents.notices,
             )  # fmt: skip
             run.complete(asdict(found))
-        stored = run.result
+        stored: dict[str, Any] = run.result or {}
     return TrainResult(**{**stored, "out": str(out), "notices": tuple(stored["notices"])})
 
 

@@ -88,7 +88,7 @@ def write_page(
     path: Path, trained: TrainResult, found: EvaluateResult, links: Sequence[dict[str, Any]]
 ) -> Path:
     """The report: slices with their figure, denominators, some links with options and clues, errors."""
-    facts = [("solved cases", trained.cases), ("vocabulary", trained.entities)]
+    facts: list[tuple[str, float]] = [("solved cases", trained.cases), ("vocabulary", trained.entities)]
     facts += [(f"left out, {why}", n) for why, n in trained.left_out.items() if n]
     facts += [(name, value) for name, value in trained.training.items() if isinstance(value, int | float)]
     denominators = [(d.name, d.count, d.retriever, d.linker, d.strict) for d in found.denominators]
