@@ -59,7 +59,8 @@ class SliceResult:
     def cells(self) -> tuple[object, ...]:
         """As a row of a table."""
         return (
-            self.name, self.pairs, self.oracle, str(self.retriever), str(self.linker),
+            self.name, self.pairs, self.oracle, self.retriever and str(self.retriever),
+            self.linker and str(self.linker),
             None if self.difference is None else f"{self.difference.value:+.3f} "
             f"[{self.difference.low:+.3f}, {self.difference.high:+.3f}]",
             self.wins, self.losses, self.p_value,
