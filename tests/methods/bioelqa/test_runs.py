@@ -183,6 +183,18 @@ def test_an_index_is_addressed_by_its_content_and_can_be_linked_and_trained_with
         train((TRAIN,), vocab=str(tmp_path / "d"), type="x", out=tmp_path / "u")
 
 
+@pytest.mark.slow
+def test_an_index_embedded_through_ray_is_the_same(tiny, tmp_path):
+    pytest.importorskip("ray")
+    import numpy as np
+
+    encoder = f"hf:{tiny('bert')}"
+    for engine in ("local", "ray"):
+        index(VOCAB, encoder=encoder, engine=engine, workers=1, out=tmp_path / engine)
+    local, ray = (np.load(tmp_path / engine / "vectors.npy") for engine in ("local", "ray"))
+    assert np.allclose(local, ray, atol=1e-6)
+
+
 def test_a_vocabulary_with_other_ids_is_refused_and_the_missing_ids_are_listed(tmp_path):
     other = tmp_path / "v.tsv"
     other.write_text("X1\tsomething\n")

@@ -33,7 +33,9 @@ def test_the_loss_is_the_formula_written_out_pair_by_pair():
 
 @pytest.fixture
 def words(tiny):
-    vocabulary = Vocabulary([Entity(f"E{i}", w) for i, w in enumerate(("is", "does", "for", "entry", "is for"))])
+    vocabulary = Vocabulary(
+        [Entity(f"E{i}", w) for i, w in enumerate(("is", "does", "for", "entry", "is for"))]
+    )
     pairs = [("right", "E0"), ("wrong", "E1"), ("what", "E2"), ("case", "E3"), ("stand", "E4")] * 8
     retriever = BiEncoder(tiny("bert"), device="cpu")
     return retriever, vocabulary, pairs

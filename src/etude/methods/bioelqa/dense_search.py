@@ -65,7 +65,7 @@ class DenseIndex:
     def _top_of_block(
         self, batch: Tensor, start: int, end: int, n: int, excluded: Excluded | None
     ) -> list[Top]:
-        names = torch.from_numpy(np.ascontiguousarray(self.vectors[start:end])).to(self.device)
+        names = torch.from_numpy(np.array(self.vectors[start:end])).to(self.device)
         scores = torch.round(batch @ names.T, decimals=_DECIMALS)  # (queries, names of the block)
         if excluded is not None:
             pairs = [(r, row - start) for r, out in enumerate(excluded) for row in out if start <= row < end]

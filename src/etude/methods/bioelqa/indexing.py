@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from etude.methods import verb
 from etude.methods.bioelqa.case_base import CaseBase
 from etude.methods.bioelqa.linker import BioELQA
 from etude.methods.bioelqa.linker_folders import LINKER, linker_folder, load_vectors, save_linker
-from etude.methods.bioelqa.retrievers import retriever_by_name
+from etude.methods.bioelqa.retrievers import Retriever, load_retriever, retriever_by_name
 from etude.methods.bioelqa.vocabulary import Vocabulary, read_vocabulary
 from etude.methods.bioelqa.vocabulary_files import read_stored
 from etude.render import console, table
@@ -123,16 +123,13 @@ def index(
     )
 
 
-def read_index(folder: Path) -> tuple[Vocabulary, str, np.ndarray | None]:
-    """Vocabulary, encoder name and name vectors (of dense encoders) of an index."""
+def read_index(folder: Path) -> tuple[Vocabulary, Retriever, np.ndarray | None]:
+    """Vocabulary, retriever and name vectors (of dense encoders) of an index."""
     place = linker_folder(folder)
     if not (place / _ADDRESS).is_file():
         raise EtudeError(f"{folder}: not an index", "Give a vocabulary's file, or what `index` wrote.")
     vocabulary = read_stored(place / "vocabulary.jsonl")
-    encoder = str(read_json(place / _ADDRESS)["encoder"])
-    vectors = load_vectors(place, vocabulary)
-    entities = [replace(entity, learned=()) for entity in vocabulary]
-    return Vocabulary(entities), encoder, vectors
+    return vocabulary, load_retriever(place / "retriever"), load_vectors(place, vocabulary)
 
 
 def _holds(out: Path, address: str) -> bool:

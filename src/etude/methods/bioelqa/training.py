@@ -18,7 +18,7 @@ from etude.methods.bioelqa.linker_folders import save_linker
 from etude.methods.bioelqa.mentions import Preprocessing, training_cases
 from etude.methods.bioelqa.prompted_selector import Mode
 from etude.methods.bioelqa.pubtator import read_pubtator
-from etude.methods.bioelqa.retrievers import retriever_by_name
+from etude.methods.bioelqa.retrievers import Retriever, retriever_by_name
 from etude.methods.bioelqa.selectors import SelectorName, selector_class
 from etude.methods.bioelqa.vocabulary import Vocabulary, read_vocabulary
 from etude.render import console, table
@@ -158,9 +158,9 @@ def train(
         "learn_names": learn_names, "fix_offsets": fix_offsets, "type": type, "seed": seed,
     }  # fmt: skip
     documents = read_pubtator(*corpus, fix_offsets=fix_offsets)
-    vocabulary, retriever, vectors = _vocabulary(vocab, retriever, type)
+    vocabulary, searcher, vectors = _vocabulary(vocab, retriever, type)
     linker = BioELQA(
-        retriever_by_name(retriever),
+        searcher,
         make_selector(selector, model, symbols=symbols, mode=mode, base_url=base_url, epochs=epochs,
                       batch_size=batch_size, learning_rate=learning_rate),
         n_options=options, n_clues=clues, clue_mask=clue_mask, variants=variants, inject_gold=inject_gold,
@@ -229,15 +229,17 @@ def make_selector(
     return kind(model, GeneratorSettings(**how))
 
 
-def _vocabulary(source: str, retriever: str, type: str | None) -> tuple[Vocabulary, str, np.ndarray | None]:
-    """The vocabulary, its retriever and, of an index, the encoded names."""
-    if not Path(source).is_dir():
-        vocabulary = read_vocabulary(source)
-        return (vocabulary if type is None else vocabulary.restrict(type=type)), retriever, None
-    if type is not None:
-        raise EtudeError("--type with an index", "Restrict the vocabulary when you index it.")
-    vocabulary, encoder, vectors = read_index(Path(source))
-    return vocabulary, encoder, vectors
+def _vocabulary(
+    source: str, retriever: str, type: str | None
+) -> tuple[Vocabulary, Retriever, np.ndarray | None]:
+    """The vocabulary with its retriever; of an index also the encoded names."""
+    if Path(source).is_dir():
+        if type is not None:
+            raise EtudeError("--type with an index", "Restrict the vocabulary when you index it.")
+        return read_index(Path(source))
+    vocabulary = read_vocabulary(source)
+    restricted = vocabulary if type is None else vocabulary.restrict(type=type)
+    return restricted, retriever_by_name(retriever), None
 
 
 def _train_retriever(
