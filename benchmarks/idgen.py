@@ -7,7 +7,8 @@ by ETUDE_GROUP_BEAMS_PYTHON, made once by
 
     python -m venv peer && peer/bin/pip install torch "transformers==4.46.3"
 
-Without it that part is left out. Models are untrained (what weights say does not change what a step costs).
+Without it that part is left out. Models are untrained: what weights say does not change what a step costs.
+Seconds of these two parts are the processor's, of one thread: other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -94,13 +95,13 @@ def _search_case(
 
     ours()
     repeats = 5
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(repeats):
         mine = ours()
-    our_seconds = (time.perf_counter() - started) / repeats
-    started = time.perf_counter()
+    our_seconds = (time.process_time() - started) / repeats
+    started = time.process_time()
     theirs = peer()
-    peer_seconds = time.perf_counter() - started
+    peer_seconds = time.process_time() - started
     return {
         "ours": users / our_seconds,
         "transformers": users / peer_seconds,
@@ -193,9 +194,9 @@ def _generation_case(peer: str, folder: Path, size: str, items: int, peer_items:
     same = source.candidates(lines[:peer_items], source.rounds[0])
     catalogue = [Item(item_id=f"{number:05}", text=line) for number, line in enumerate(lines)]
     generator = IdGenerator(source, batch_size=64 if size == "tiny" else 16)
-    started = time.perf_counter()
+    started = time.process_time()
     named = generator.generate(catalogue)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     ours, others = items / seconds, peer_items / measured["seconds"]
     return {
         "model": f"T5 {size}",
