@@ -5,7 +5,7 @@
   counted. With ω the peer reads both instruction streams whole.
 - Training: a step of MiniLM (forward, backward, AdamW) on triples, with the mask from a cached reference,
   against sentence-transformers' MultipleNegativesRankingLoss at equal batch and length.
-- Evaluation: an STS file whose sentences repeat, against sentence-transformers' evaluator, which encodes each pair.
+- Evaluation: an STS file whose sentences repeat, against sentence-transformers' evaluator.
 """
 
 from __future__ import annotations
