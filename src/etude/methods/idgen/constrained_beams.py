@@ -92,9 +92,7 @@ def constrained_beam_search(
     score = torch.zeros(rows, 1, device=device)  # (rows, beams); -inf: no beam
     if left is not None:
         score = score.masked_fill(left[:, -1:] == 0, _NEVER)
-    waiting = tree.start[
-        :, None, None
-    ]  # (rows, beams, most): tokens of the beam that the model has not read
+    waiting = tree.start[:, None, None]  # (rows, beams, most): tokens of the beam that the model has not read
     count = torch.ones_like(node)
     done_item = torch.full((rows, beams), -1, dtype=torch.long, device=device)
     done_score = torch.full((rows, beams), _NEVER, device=device)
@@ -104,9 +102,7 @@ def constrained_beam_search(
         if bool(choice.any()):
             states = tree.feed(waiting, count * choice)
             count = torch.where(choice, 0, count)
-            gain = _log_probabilities(
-                decoder, states[choice], edges, choice.flatten(), normalize
-            )
+            gain = _log_probabilities(decoder, states[choice], edges, choice.flatten(), normalize)
         else:
             gain = torch.zeros(len(edges.child), device=device)
         best, edge = edges.best(
@@ -117,9 +113,7 @@ def constrained_beam_search(
         ends = (token == trie.eos) & (best > _NEVER)
         timely = ends & (torch.arange(best.shape[1], device=device) < beams)
         pool_score = torch.cat([done_score, best.masked_fill(~timely, _NEVER)], 1)
-        pool_item = torch.cat(
-            [done_item, torch.where(timely, trie.item[trie.first[child]], -1)], 1
-        )
+        pool_item = torch.cat([done_item, torch.where(timely, trie.item[trie.first[child]], -1)], 1)
         done_score, kept = pool_score.topk(beams, 1)
         done_item = pool_item.gather(1, kept)
         going, kept = best.masked_fill(ends, _NEVER).topk(min(beams, best.shape[1]), 1)
@@ -131,9 +125,7 @@ def constrained_beam_search(
     return Ranked(done_item[:, :k], done_score[:, :k])
 
 
-def _items_left(
-    trie: TokenTrie, seen: Sequence[Sequence[int]] | None, rows: int
-) -> Tensor | None:
+def _items_left(trie: TokenTrie, seen: Sequence[Sequence[int]] | None, rows: int) -> Tensor | None:
     """How many unseen items stand before each rank, int64 (rows, items + 1); None where all are unseen."""
     items, device = len(trie), trie.item.device
     if seen is None:
@@ -184,9 +176,7 @@ def _edges(trie: TokenTrie, node: Tensor, score: Tensor, left: Tensor | None) ->
     """The children of the living beams under which an item is left."""
     beams, device = node.shape[1], node.device
     start = trie.child_start[node].flatten()
-    count = torch.where(
-        score.flatten() > _NEVER, trie.child_start[node + 1].flatten() - start, 0
-    )
+    count = torch.where(score.flatten() > _NEVER, trie.child_start[node + 1].flatten() - start, 0)
     owner = torch.repeat_interleave(torch.arange(len(count), device=device), count)
     nth = torch.arange(len(owner), device=device) - (count.cumsum(0) - count)[owner]
     child = start[owner] + nth
@@ -215,14 +205,10 @@ def _log_probabilities(
         normalize: Over what.
     """
     asked = choice[edges.owner]
-    state = (choice.cumsum(0) - 1)[
-        edges.owner[asked]
-    ]  # of each asked child, its beam's place in `states`
+    state = (choice.cumsum(0) - 1)[edges.owner[asked]]  # of each asked child, its beam's place in `states`
     token = edges.token[asked]
     if normalize == "vocabulary":
-        logits = F.linear(
-            states, decoder.weight, decoder.bias
-        ).float()  # (choices, vocabulary)
+        logits = F.linear(states, decoder.weight, decoder.bias).float()  # (choices, vocabulary)
         found = logits[state, token] - logits.logsumexp(1)[state]
     else:
         logit = _logits_of(decoder, states, state, token)
@@ -241,34 +227,25 @@ def _log_probabilities(
     return gain
 
 
-def _logits_of(
-    decoder: TreeDecoder, states: Tensor, state: Tensor, token: Tensor
-) -> Tensor:
+def _logits_of(decoder: TreeDecoder, states: Tensor, state: Tensor, token: Tensor) -> Tensor:
     """Logits of pairs of state and token, (pairs,), from the rows of these tokens alone.
 
-    Where most states meet most of the tokens (at the root, all of them), one product of matrices is faster than
-    one of vectors for each pair.
+    Where most states meet most of the tokens (at the root, all of them), one product of matrices is faster
+    than one of vectors for each pair.
     """
     used = torch.zeros(len(decoder.weight), dtype=torch.bool, device=token.device)
     used[token] = True
     tokens = used.nonzero()[:, 0]
     if len(states) * len(tokens) <= _DENSE * len(token):
         bias = None if decoder.bias is None else decoder.bias[tokens]
-        return F.linear(states, decoder.weight[tokens], bias).float()[
-            state, (used.cumsum(0) - 1)[token]
-        ]
+        return F.linear(states, decoder.weight[tokens], bias).float()[state, (used.cumsum(0) - 1)[token]]
     parts = range(0, len(token), _PAIRS)
-    pairs = (
-        (states[state[p : p + _PAIRS]], decoder.weight[token[p : p + _PAIRS]])
-        for p in parts
-    )
+    pairs = ((states[state[p : p + _PAIRS]], decoder.weight[token[p : p + _PAIRS]]) for p in parts)
     logit = torch.cat([torch.linalg.vecdot(one, row) for one, row in pairs]).float()
     return logit if decoder.bias is None else logit + decoder.bias[token]
 
 
-def _append(
-    waiting: Tensor, count: Tensor, parent: Tensor, token: Tensor
-) -> tuple[Tensor, Tensor]:
+def _append(waiting: Tensor, count: Tensor, parent: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
     """The new beams' unread tokens: those of their parents, and their own."""
     waiting = waiting.gather(1, parent[:, :, None].expand(-1, -1, waiting.shape[2]))
     count = count.gather(1, parent)
