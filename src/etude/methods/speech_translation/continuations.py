@@ -1,4 +1,4 @@
-"""Targets of the continuation task (BLSP, 2309.00916): what the language model itself writes after a transcript."""
+"""Targets of the continuation task (BLSP, 2309.00916): what the language model writes after a transcript."""
 
 from __future__ import annotations
 

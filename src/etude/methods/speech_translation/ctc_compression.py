@@ -1,6 +1,7 @@
 """Content-based compression: a CTC head says which frames belong together (Gaido et al. 2021; Speech-LLaMA).
 
-`average` merges runs of equal labels, blanks included, by their mean; `remove_blank` drops frames whose label is blank.
+`average` merges runs of equal labels, blanks included, by their mean; `remove_blank` drops the frames whose
+label is blank.
 """
 
 from __future__ import annotations

@@ -115,12 +115,14 @@ class Stage(_Part):
 
     def state(self, block: str) -> State:
         """What happens to a block; the adapter is trained and the rest frozen unless said otherwise."""
-        states: dict[str, State] = {"sfm": "frozen", "adapter": "full", "llm": "frozen", **self.trainable}
+        states: dict[str, State] = {"sfm": "frozen", "adapter": "full", "llm": "frozen"}
+        states.update(dict(self.trainable.items()))
         return states[block]
 
     def rate(self, block: str) -> float:
         """A block's peak learning rate."""
-        return {**RATES, **self.lr}[block]
+        given: dict[str, float] = dict(self.lr.items())
+        return given.get(block, RATES[block])
 
     @classmethod
     def parse(cls, text: str) -> Stage:
@@ -151,11 +153,11 @@ class Design(_Part):
 
     def uses(self, block: str, state: State) -> bool:
         """Whether any stage has a block in this state."""
-        return any(stage.state(block) == state for stage in self.stages)
+        return block in BLOCKS and any(stage.state(block) == state for stage in self.stages)
 
 
 def read_design(path: Path) -> Design:
-    """A design from a TOML or YAML file with the keys sfm, length_adapter, modality_adapter, mixer, llm, stages.
+    """A design from a TOML or YAML file; its keys are the fields of `Design`.
 
     Raises:
         EtudeError: The file is missing or malformed, or a key is unknown; the key is named.
@@ -164,16 +166,11 @@ def read_design(path: Path) -> Design:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise EtudeError(f"{path}: cannot be read ({error.strerror})", "Check the path.") from error
-    try:
-        if path.suffix == ".toml":
-            value = tomllib.loads(text)
-        else:
-            import yaml
+    import yaml  # type: ignore[import-untyped]
 
-            value = yaml.safe_load(text)
-    except (ValueError, Exception) as error:  # yaml's errors share no base with tomllib's
-        if type(error).__module__.split(".")[0] not in ("tomllib", "yaml", "builtins"):
-            raise
+    try:
+        value = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise EtudeError(f"{path}: not valid ({error})"[:400], "Mend the file.") from error
     return design_from(value, str(path))
 

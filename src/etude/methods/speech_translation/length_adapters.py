@@ -11,6 +11,7 @@ Then `train(..., la="every-other")`. An adapter that learns from transcripts ove
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -132,8 +133,7 @@ class ConvLengthAdapter(LengthAdapter):
         self.out_width = hidden or width
         sizes = [width, *[self.out_width] * layers]
         self.convs = nn.ModuleList(
-            nn.Conv1d(a, b, kernel_size=5, stride=2, padding=2)
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            nn.Conv1d(a, b, kernel_size=5, stride=2, padding=2) for a, b in pairwise(sizes)
         )
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,7 +159,8 @@ def windows(x: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
     missing = -x.shape[1] % size
     real = pad(length_mask(lengths, x.shape[1]), (0, missing))
     x = pad(x, (0, 0, 0, missing)) * real.unsqueeze(-1)
-    return x.unflatten(1, (-1, size)), real.unflatten(1, (-1, size))
+    batch = x.shape[0]
+    return x.reshape(batch, -1, size, x.shape[-1]), real.reshape(batch, -1, size)
 
 
 @register_length_adapter("stack")

@@ -1,4 +1,4 @@
-"""Block 3, the modality adapter: (B, N, d') to (B, N, d_llm); kinds register by name, independent of block 2."""
+"""Block 3, the modality adapter: (B, N, d') to (B, N, d_llm); kinds register by name, whatever block 2 is."""
 
 from __future__ import annotations
 

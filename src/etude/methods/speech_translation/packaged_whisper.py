@@ -160,7 +160,8 @@ def convert_whisper(source: Path, target: Path, *, multilingual: bool) -> None:
     )
 
     tensors = read_model_bin(source / "model.bin")
-    tokenizer = PreTrainedTokenizerFast(
+    make_tokenizer: Any = PreTrainedTokenizerFast
+    tokenizer = make_tokenizer(
         tokenizer_file=str(source / "tokenizer.json"), eos_token="<|endoftext|>", pad_token="<|endoftext|>"
     )
     known: dict[str, int] = tokenizer.get_vocab()
@@ -178,7 +179,8 @@ def convert_whisper(source: Path, target: Path, *, multilingual: bool) -> None:
     model.generation_config = _generation_config(GenerationConfig, known, told, multilingual)
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(target)
+    make_extractor: Any = WhisperFeatureExtractor
+    make_extractor(feature_size=config.num_mel_bins).save_pretrained(target)
 
 
 def _generation_config(make: Any, known: dict[str, int], told: dict[str, Any], multilingual: bool) -> Any:

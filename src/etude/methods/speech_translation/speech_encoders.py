@@ -193,6 +193,7 @@ class JoinedSpeechEncoders(SpeechEncoder):
 
     def __init__(self, parts: Sequence[SpeechEncoder]) -> None:
         super().__init__()
+        self.parts = list(parts)
         self.model = nn.ModuleList(parts)
         self.name = "+".join(part.name for part in parts)
         self.revision = "+".join(part.revision for part in parts)
@@ -203,7 +204,7 @@ class JoinedSpeechEncoders(SpeechEncoder):
 
     def encode(self, waveforms: Sequence[Samples]) -> tuple[Tensor, Tensor]:
         """Each feature of a part stands beside those of the others at the same time."""
-        made = [part(waveforms) for part in self.model]
+        made = [part(waveforms) for part in self.parts]
         lengths = torch.stack([n for _, n in made]).max(0).values
         rows = []
         for b, total in enumerate(lengths.tolist()):
@@ -266,6 +267,7 @@ def load_speech_encoder(
 def _build(kind: str, name: str, directory: Any, window: Window) -> SpeechEncoder:
     from transformers import AutoFeatureExtractor, AutoModel
 
+    features: Any = AutoFeatureExtractor
     revision = model_revision(directory)
     load: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
     if kind == "whisper":
@@ -279,12 +281,12 @@ def _build(kind: str, name: str, directory: Any, window: Window) -> SpeechEncode
         model = AutoModel.from_pretrained(directory, **load)
         encoder = getattr(model, "speech_encoder", model)
         strides = 2 * (encoder.config.adaptor_stride if getattr(encoder, "adapter", None) is not None else 1)
-        extractor = AutoFeatureExtractor.from_pretrained(directory)
+        extractor = features.from_pretrained(directory)
         return FilterbankSpeechEncoder(encoder, extractor, name, revision, strides)
     if kind.startswith("parakeet"):
         model = AutoModel.from_pretrained(directory, **load)
         encoder = getattr(model, "encoder", model)
-        extractor = AutoFeatureExtractor.from_pretrained(directory)
+        extractor = features.from_pretrained(directory)
         return FilterbankSpeechEncoder(encoder, extractor, name, revision, encoder.config.subsampling_factor)
     raise EtudeError(
         f"{name}: a model of type {kind!r} is no speech encoder that is known",

@@ -1,4 +1,4 @@
-"""The stages of a design, one after the other, each by `etude.training.fit`; a killed run goes on in its stage."""
+"""The stages of a design, one after the other, by `etude.training.fit`; a killed run goes on in its stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of the model and what it must write: transcription, translation, both, answers, continuation."""
+"""What is asked of the model and what it must write: a transcript, a translation, both, an answer ..."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from etude.errors import EtudeError
 from etude.methods.speech_translation.audio import Samples
-from etude.methods.speech_translation.design import Design, Stage, Task
+from etude.methods.speech_translation.design import Design, Stage, State, Task
 from etude.methods.speech_translation.examples import Example
 from etude.methods.speech_translation.feature_cache import Features, live_features
 from etude.methods.speech_translation.language_models import (
@@ -90,6 +91,13 @@ class SpeechTranslator(nn.Module):
             design.sfm.name, window=design.sfm.window, layer=design.sfm.layer, device=device
         )
         return cls(design, sfm, load_language_model(design.llm.name, device=device))
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, **options: Any) -> SpeechTranslator:
+        """A trained translator; see `translator_folder.load_translator`."""
+        from etude.methods.speech_translation.translator_folder import load_translator
+
+        return load_translator(folder, **options)
 
     @property
     def adapter(self) -> nn.ModuleDict:
@@ -233,14 +241,14 @@ class SpeechTranslator(nn.Module):
         """
         was_training = self.training
         self.eval()
-        first = np.asarray(audio[0])
-        rows = audio if first.ndim == 2 else live_features(self.sfm, audio)
+        given: Any = audio
+        rows = given if np.ndim(audio[0]) == 2 else live_features(self.sfm, given)
         x, lengths = self.from_features(rows)
         frames = lengths.tolist()
         x, lengths = self.modality_adapter(*self.length_adapter(x, lengths))
         prompts = [self.mixer.prompt(utterance, task, template=prompt) for utterance in utterances]
-        for utterance, given, n in zip(utterances, prompts, lengths.tolist(), strict=True):
-            self._check_context(utterance, given, n, max_tokens)
+        for utterance, asked, n in zip(utterances, prompts, lengths.tolist(), strict=True):
+            self._check_context(utterance, asked, n, max_tokens)
         embeddings, mask, _ = self.mixer(
             x, lengths, prompts, self.llm.embeddings, left=not self.llm.encoder_decoder
         )
@@ -256,11 +264,8 @@ class SpeechTranslator(nn.Module):
         keep = {}
         for name, parameter in self.named_parameters():
             block = name.split(".")[0]
-            if block in ("length_adapter", "modality_adapter"):
-                keep[name] = parameter
-            elif block in ("sfm", "llm") and (
-                self.design.uses(block, "lora") if "lora_" in name else self.design.uses(block, "full")
-            ):
+            state: State = "lora" if "lora_" in name else "full"
+            if block in ("length_adapter", "modality_adapter") or self.design.uses(block, state):
                 keep[name] = parameter
         return {name: p.detach().cpu().contiguous() for name, p in keep.items()}
 

@@ -92,7 +92,7 @@ def load_translator(
     if (folder / TUNED).exists():
         tensors |= load_file(folder / TUNED)
     for block in ("sfm", "llm"):
-        if design.uses(block, "lora"):  # type: ignore[arg-type]
+        if design.uses(block, "lora"):
             tensors |= _lora_tensors(folder / _lora_folder(block), block)
     translator.load_trained(tensors)
     return translator.eval()
