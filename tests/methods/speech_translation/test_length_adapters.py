@@ -154,7 +154,9 @@ def test_the_ctc_loss_is_the_sum_over_all_paths() -> None:
     x = torch.randn(1, 2, WIDTH)
     p = adapter.head(x).softmax(-1)[0]
     total = p[0, 1] * p[1, 1] + p[0, 1] * p[1, 0] + p[0, 0] * p[1, 1]
-    assert float(adapter.loss(x, torch.tensor([2]), ["a"])) == pytest.approx(-math.log(float(total)), rel=1e-5)
+    assert float(adapter.loss(x, torch.tensor([2]), ["a"])) == pytest.approx(
+        -math.log(float(total)), rel=1e-5
+    )
 
 
 def test_the_vocabulary_is_the_characters_of_the_transcripts() -> None:

@@ -23,9 +23,7 @@ def language(llm_folder: str) -> LanguageModel:
 def test_labels_are_minus_100_but_at_the_target_and_its_end_token(language: LanguageModel) -> None:
     mixer = PromptMixer(MixerBlock(templates={"st": ("a{speech}b=",)}), language)
     prompt, target = mixer.prompt(U, "st"), mixer.target("rot")
-    x, mask, labels = mixer(
-        torch.randn(1, 4, 16), torch.tensor([3]), [prompt], language.embeddings, [target]
-    )
+    x, mask, labels = mixer(torch.randn(1, 4, 16), torch.tensor([3]), [prompt], language.embeddings, [target])
     assert target[-1] == language.end and len(target) == 4
     assert labels[0].tolist() == [-100] * (2 + 3 + 2) + target  # begin token, a, speech, b, =
     assert mask.sum() == x.shape[1] == 11

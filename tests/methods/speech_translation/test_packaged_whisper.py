@@ -33,6 +33,12 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
         decoder_ffn_dim=96,
         max_source_positions=50,
         max_target_positions=32,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
     )
     model = WhisperForConditionalGeneration(config)
     loader = ctranslate2.converters.transformers.WhisperLoader()
@@ -85,9 +91,7 @@ def test_features_and_words_are_ctranslate2s_on_real_speech(name: str, real_weig
     from etude.methods.speech_translation.speech_encoders import load_speech_encoder
 
     real_weights(name)
-    wave = read_audio(
-        shared_data("speech-translation") / "sense_and_sensibility_01_austen_64kb-0880.wav"
-    )
+    wave = read_audio(shared_data("speech-translation") / "sense_and_sensibility_01_austen_64kb-0880.wav")
     encoder = load_speech_encoder(name, window="padded")
     mel = encoder.log_mel(wave).numpy()[None]  # type: ignore[operator]
     theirs = ctranslate2.models.Whisper(str(ctranslate2_directory(name)), compute_type="float32")

@@ -153,7 +153,7 @@ def seamless_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocoder_num_langs=2,
         vocoder_num_spkrs=2,
         lang_embed_dim=4,
-        upsample_initial_channel=16,
+        upsample_initial_channel=64,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,

@@ -89,7 +89,7 @@ def read_audio(reference: AudioReference | Path | str) -> Samples:
         rate, channels = file.samplerate, file.channels
         first = round(reference.start * rate)
         last = len(file) if reference.end is None else min(len(file), round(reference.end * rate))
-        if first >= len(file):
+        if first and first >= len(file):
             raise EtudeError(
                 f"{reference.path}: has {len(file) / rate:.2f} s, asked was from {reference.start} s",
                 "Mend the times in path:start:end.",

@@ -1,7 +1,7 @@
 """A small character language model that translates number words: the frozen language model of the claim.
 
-It is trained on text alone: `three seven two=dreihundertzweiundsiebzig` and `three seven two>three seven two`.
-So it knows the translation, and an adapter alone must bring speech into its text space.
+It is trained on text alone, lines like `three seven two=dreihundertzweiundsiebzig` and `three seven two>three
+seven two`. So it knows the translation, and an adapter alone must bring speech into its text space.
 """
 
 from __future__ import annotations

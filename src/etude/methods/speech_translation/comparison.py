@@ -1,7 +1,7 @@
 """The verb `compare`: the standard setting (`standard-v1`) over arms.
 
-Every arm has the same utterances, steps, batches, learning-rate schedule, seeds and checkpoint selection; what
-differs is the arm. Scores stand beside speech tokens, trained parameters, real-time factor and memory;
+Every arm has the same utterances, steps, batches, learning-rate schedule, seeds and checkpoint selection. Scores
+stand beside speech tokens, trained parameters, real-time factor and memory;
 differences are tested by paired bootstrap over utterances, Holm-corrected.
 """
 
@@ -122,7 +122,7 @@ def compare(
 ) -> CompareResult:
     """Train and score designs under one setting: which length adapter, how much compression, or a cascade?
 
-    The setting (standard-v1): utterances of 0.2 to 30 s, casing and punctuation kept, the same steps, batches,
+    The setting (standard-v1): utterances of 0.2 to 30 s, casing and punctuation kept; the same steps and batches,
     cosine schedule with 3 % warm-up and checkpoint selection for every arm; a stage of transcription, as long
     for the fixed-rate arms as the training of the head is for ctc and cif, then the translation.
 
@@ -232,7 +232,7 @@ def arm_design(
 ) -> Design | None:
     """The design of an arm in the standard setting; None for a baseline.
 
-    The arms that learn from transcripts by their own loss spend `head` steps on it; the others spend as many on
+    The arms that learn from transcripts by their own loss spend `head` steps on it, the others as many on
     transcription through the language model, so that every arm has had the same transcripts and steps.
 
     Raises:

@@ -62,10 +62,10 @@ def _read(handle: BinaryIO, path: Path) -> dict[str, np.ndarray]:
         if dtype not in _TYPES:
             raise EtudeError(f"{path}: {name} has number format {dtype}", "Give float16 or float32 weights.")
         content = handle.read(size)
-        values = np.frombuffer(content, dtype=_TYPES[dtype])
-        if len(content) != size or values.size != int(np.prod(shape)):
+        kept = np.dtype(_TYPES[dtype])
+        if len(content) != size or size != int(np.prod(shape)) * kept.itemsize:
             raise EtudeError(f"{path}: {name} is cut off", "Fetch the file again.")
-        tensors[name] = values.reshape(shape)
+        tensors[name] = np.frombuffer(content, dtype=kept).reshape(shape)
     for _ in range(number("<I")):
         alias, target = text(), text()
         tensors[alias] = tensors[target]

@@ -70,7 +70,7 @@ class IntegrateAndFire(LengthAdapter):
         return alpha * real
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """As many vectors as the weights sum to; a rest of a half or more fires too, and at least one does."""
+        """As many vectors as the weights sum to (a rest of a half or more fires too), at least one."""
         alpha = self.weights(x, lengths)
         counts = torch.minimum((alpha.sum(1) + 0.5).floor().long().clamp(min=1), lengths)
         return integrate_and_fire(x, alpha, counts), counts

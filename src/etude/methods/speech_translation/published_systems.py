@@ -1,8 +1,8 @@
 """Published systems as designs: the nine of the survey's Table 1, the later ones, and the baselines.
 
-A preset holds what the primary papers say; what they leave open (depths of adapters in `llm-st`, `slm`, `cosmic`
-and `lst`) is ours and noted so. Full-size models are named by hub id; where the paper's own was never published
-a public one stands in, which is noted too.
+A preset holds what the primary papers say; what they leave open (depths of adapters in `llm-st`, `slm`,
+`cosmic` and `lst`) is ours and noted so. Full-size models are named by hub id; where the paper's own was
+never published a public one stands in, which is noted too.
 """
 
 from __future__ import annotations
@@ -116,12 +116,14 @@ PRESETS = {
             "~1 per label", "LLaMA-7B, frozen or LoRA", "ASR pretraining; ST 13>En, ~1k h each",
             "CoVoST2 X>En BLEU, average +4.6 over its seq2seq",
             _design("facebook/wav2vec2-large-960h-lv60-self", "ctc:mode=average", "transformer:layers=4",
-                    "huggyllama/llama-7b", _CTC_HEAD, _stage("asr", 50_000), _stage("st", 100_000, llm="lora")),
+                    "huggyllama/llama-7b", _CTC_HEAD, _stage("asr", 50_000),
+                    _stage("st", 100_000, llm="lora")),
             "its encoder is in-house; a public CTC-tuned one stands in",
         ),
         Preset(
             "lst", "2310.02050", "wav2vec2-large, ASR-tuned", "conv > linear", "4x fewer",
-            "LLaMA2-7B/13B, tuned in stage 2", "ASR, then ST; MuST-C", "MuST-C De/Fr/Es 30.4/41.6/35.3 BLEU (13B)",
+            "LLaMA2-7B/13B, tuned in stage 2", "ASR, then ST; MuST-C",
+            "MuST-C De/Fr/Es 30.4/41.6/35.3 BLEU (13B)",
             _design("facebook/wav2vec2-large-960h-lv60-self", "conv:layers=2", "linear", _LLAMA2,
                     _stage("asr", 20_000, 2e-4), _stage("st", 20_000, 2e-5, llm="full")),
             "depth of the adapter is ours",
@@ -152,7 +154,8 @@ PRESETS = {
         Preset(
             "cosmic", "2311.02248", "Whisper-medium, frozen", "wlq > linear", "1 per window",
             "LLaMA2-7B/13B, LoRA", "ASR + generated QA; TED-LIUM 3 (450 h)", "FLEURS/CoVoST2, 0/1-shot",
-            _design("openai/whisper-medium", "wlq:window=17,queries=1", "linear", "meta-llama/Llama-2-7b-chat-hf",
+            _design("openai/whisper-medium", "wlq:window=17,queries=1", "linear",
+                    "meta-llama/Llama-2-7b-chat-hf",
                     _stage("asr+qa", 50_000, llm="lora")),
             "window and depth are ours",
         ),
@@ -163,7 +166,7 @@ PRESETS = {
             _design("nvidia/parakeet-ctc-1.1b", "none", "conformer:layers=2", "google/gemma-2b",
                     _stage("asr+st", 100_000, sfm="full", llm="lora"),
                     mixer=MixerBlock(position="before"), lora=Lora(r=128, alpha=256)),
-            "its GPT is unpublished, and the 110M encoder is not in transformers: larger public ones stand in",
+            "its GPT is unpublished and the 110M encoder not in transformers: larger public ones stand in",
         ),
         Preset(
             "qwen-audio", "2311.07919", "Whisper-large-v2, tuned in pretraining", "pool k=2 > linear", "25/s",
@@ -200,7 +203,8 @@ PRESETS = {
             _design(_LARGE2, "stack:k=5", "mlp:hidden=2048", "lmsys/vicuna-7b-v1.5", _stage("asr", 6_000)),
         ),
         Preset(
-            "granite-speech", "2505.08699", "own 16-layer conformer CTC encoder, frozen", "wlq L=15 Q=3 (both)",
+            "granite-speech", "2505.08699", "own 16-layer conformer CTC encoder, frozen",
+            "wlq L=15 Q=3 (both)",
             "10/s", "Granite-3.3, LoRA r=64", "ASR + ST", "CoVoST2 En>X",
             _design("facebook/w2v-bert-2.0", "wlq:window=15,queries=3", "linear",
                     "ibm-granite/granite-3.3-2b-instruct", _stage("asr+st", 100_000, llm="lora"),
@@ -221,8 +225,8 @@ PRESETS = {
 def presets() -> PresetTable:
     """Print the published systems: speech model, adapters, language model, tasks, reported scores.
 
-    Each name is a `--preset` of `etude speech-translation train`. `--sfm` and `--llm` are whisper-base and smollm2
-    unless you name others, or `preset` for the full-size models of the paper.
+    Each name is a `--preset` of `etude speech-translation train`. `--sfm` and `--llm` are whisper-base and
+    smollm2 unless you name others, or `preset` for the full-size models of the paper.
 
     Returns:
         One row per preset.

@@ -11,7 +11,8 @@ from etude.methods.speech_translation.length_adapters import LengthAdapter, regi
 class WindowQFormer(LengthAdapter):
     """In every window of L frames, Q learned queries attend to that window only.
 
-    L = 17 is 0.33 s of Whisper's 50 features/s. 30 s give 89 windows, the last of 4 frames (SALMONN drops it: 88).
+    L = 17 is 0.33 s of Whisper's 50 features/s. 30 s give 89 windows, the last of 4 frames; SALMONN drops it,
+    which gives 88.
 
     Args:
         width: d of the features.
