@@ -63,7 +63,7 @@ def test_times_out_of_order_are_refused(tmp_path: Path, times: str) -> None:
 
 def test_a_piece_behind_the_end_is_refused(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", tone(0.5))
-    with pytest.raises(EtudeError, match="has 0.50 s"):
+    with pytest.raises(EtudeError, match=r"has 0\.50 s"):
         read_audio(f"{tmp_path / 'a.wav'}:3:4")
 
 

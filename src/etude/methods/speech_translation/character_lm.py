@@ -29,14 +29,14 @@ _VERSION = 1
 
 
 def character_lm(
-    numbers: Sequence[int], seed: int, *, steps: int = 500, width: int = 128, layers: int = 3
+    numbers: Sequence[int], seed: int, *, steps: int = 300, width: int = 128, layers: int = 3
 ) -> Path:
     """The directory of a trained character LM; trained once per seed and kept in the cache.
 
     Args:
         numbers: Whose words it learns.
         seed: Of weights and order.
-        steps: Optimizer steps of 64 lines.
+        steps: Optimizer steps of 32 lines.
         width: d_llm.
         layers: Transformer layers.
     """
@@ -70,17 +70,17 @@ def character_tokenizer() -> Any:
 
 
 class _Lines(Dataset[list[tuple[list[int], int]]]):
-    """Batches of 64 lines: token ids, and where the part to be learned begins."""
+    """Batches of 32 lines: token ids, and where the part to be learned begins."""
 
     def __init__(self, tokenizer: Any, numbers: Sequence[int], steps: int, seed: int) -> None:
         draw = random.Random(seed)
-        lines = [(english(n), "=", german(n)) for n in numbers]
+        lines = 2 * [(english(n), "=", german(n)) for n in numbers]
         lines += [(english(n), ">", english(n)) for n in numbers]
         encoded = [
             ([tokenizer.bos_token_id, *tokenizer.encode(a + sign + b), tokenizer.eos_token_id], len(a) + 2)
             for a, sign, b in lines
         ]
-        self.batches = [draw.sample(encoded, 64) for _ in range(steps)]
+        self.batches = [draw.sample(encoded, 32) for _ in range(steps)]
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -48,7 +48,7 @@ def claim(
 
     Args:
         scale: laptop: Whisper tiny.en and a character LM trained in the run. slow: SmolLM2 with LoRA in its
-            place, more steps. paper: Whisper-large-v3 and Llama-3.1-8B on the folder's train.tsv and test.tsv.
+            place, more steps. paper: Whisper-large-v3 and Llama-3.1-8B on train.tsv and test.tsv.
         data: Folder with fsdd_segments.csv and the recordings (paper: with train.tsv and test.tsv).
         seeds: Of weights and order; three by default.
         model: Another language model, trained with LoRA.
@@ -104,7 +104,7 @@ def _notes(scale: Scale) -> tuple[str, ...]:
     return (
         task if scale != "paper" else "The user's tables train.tsv and test.tsv.",
         f"Every arm has {budget.head} steps on transcripts (ctc and cif on their own loss, the others "
-        f"through the language model) and {budget.steps} on translations, batches of {budget.batch}; the last "
+        f"through the language model), {budget.steps} on translations, batches of {budget.batch}; the last "
         "weights count; nothing was chosen on the test data. The speech model is frozen.",
         "Baselines: the same language model on Whisper's zero-shot transcript, and on that of a CTC head "
         "trained on the same utterances; the topline reads the true words.",

@@ -71,8 +71,8 @@ class Budget:
     sfm: str = "whisper-tiny.en"
     llm: str = "character"
     utterances: int = 800
-    head: int = 200
-    steps: int = 300
+    head: int = 100
+    steps: int = 160
     batch: int = 16
     rate: float = 2e-3
     max_tokens: int = 48
@@ -280,7 +280,7 @@ def _whisper_heard(world: World, test: Sequence[Utterance]) -> list[str]:
 def _ctc_heard(
     world: World, train: Sequence[Utterance], test: Sequence[Utterance], seed: int
 ) -> tuple[list[str], float]:
-    """Transcripts of a CTC head trained on the same utterances, for head + steps steps; seconds of training."""
+    """Transcripts of a CTC head trained on the same utterances for as many steps; seconds of training."""
     from etude.methods.speech_translation.ctc_compression import CTCCompression
 
     started = time.perf_counter()

@@ -1,6 +1,6 @@
 """The verb `compare`: the standard setting (`standard-v1`) over arms.
 
-Every arm has the same utterances, steps, batches, learning-rate schedule, seeds and checkpoint selection. Scores
+Every arm has the same utterances, steps, batches, learning-rate schedule, seeds and checkpoint choice. Scores
 stand beside speech tokens, trained parameters, real-time factor and memory;
 differences are tested by paired bootstrap over utterances, Holm-corrected.
 """
@@ -122,9 +122,9 @@ def compare(
 ) -> CompareResult:
     """Train and score designs under one setting: which length adapter, how much compression, or a cascade?
 
-    The setting (standard-v1): utterances of 0.2 to 30 s, casing and punctuation kept; the same steps and batches,
-    cosine schedule with 3 % warm-up and checkpoint selection for every arm; a stage of transcription, as long
-    for the fixed-rate arms as the training of the head is for ctc and cif, then the translation.
+    The setting (standard-v1): utterances of 0.2 to 30 s, casing and punctuation kept; the same steps,
+    batches, cosine schedule with 3 % warm-up and checkpoint choice for every arm; a stage of transcription,
+    as long for the fixed-rate arms as the training of the head is for ctc and cif, then the translation.
 
     Args:
         data: As for `train`. Rows with split dev choose the checkpoint, rows with split test are scored.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ def spectrogram_figure(samples: Samples, encoder: WhisperSpeechEncoder, ticks: d
         ticks: Length adapter to the number of its vectors.
     """
     frames = len(samples) // HOP
-    mel: NDArray[object] = encoder.log_mel(samples)[:, :frames].cpu().numpy()
+    mel: NDArray[np.float32] = encoder.log_mel(samples)[:, :frames].cpu().numpy()
     seconds = len(samples) / RATE
     figure, (top, bottom) = new_figure(
         width=7.2, height=4.2, nrows=2, sharex=True, gridspec_kw={"height_ratios": [3, 2]}
