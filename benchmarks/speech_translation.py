@@ -1,8 +1,8 @@
-"""speech-translation: training steps and encoding against default padding; recognition against faster-whisper.
+"""speech-translation: training steps and encoding against default padding; recognition against its peer.
 
 Three comparisons on real speech (ETUDE_TEST_DATA): a training step with a frozen encoder, features from the
 cache, beside the same step fed by transformers' feature extractor, which pads to 30 s; the encoder alone on
-3 s; and Whisper transcripts by our engines beside faster-whisper with the same weights, where it is installed.
+3 s; and Whisper transcripts by our engines beside faster-whisper with the same weights, if installed.
 """
 
 from __future__ import annotations
