@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Oracle:
 
     def translate(self, waveforms, utterances, *, beams=1):
         self.asked += len(utterances)
+        time.sleep(0.001)
         return [Spoken(self.known[u.audio], 50, 10) for u in utterances]
 
 

@@ -166,7 +166,7 @@ def evaluate_system(
         return result
     config = {
         "system": system.identity,
-        "utterances": [u.model_dump(exclude={"base"}) for u in utterances],
+        "utterances": content_hash([u.model_dump(exclude={"base"}) for u in utterances]),
         "metrics": list(metrics),
         "beams": beams,
         "prompt": prompt,

@@ -43,6 +43,7 @@ def spectrogram_figure(samples: Samples, encoder: WhisperSpeechEncoder, ticks: d
         bottom.scatter(places, [-row] * count, marker="|", s=120)
     bottom.set_yticks([-row for row in range(len(ticks))])
     bottom.set_yticklabels([f"{name}: {count}" for name, count in ticks.items()])
+    bottom.set_ylim(-len(ticks) + 0.4, 0.6)
     bottom.set_xlabel("seconds")
     return Figure(figure, "Spectrogram of the recording, and the speech tokens of each length adapter")
 

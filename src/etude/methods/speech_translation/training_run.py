@@ -36,7 +36,7 @@ from etude.methods.speech_translation.translator import SpeechTranslator
 from etude.methods.speech_translation.translator_folder import save_translator
 from etude.methods.speech_translation.utterances import Utterance, read_utterances, require, within_length
 from etude.render import console, table
-from etude.runs import Run
+from etude.runs import Run, content_hash
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -219,8 +219,8 @@ def train_design(
         console().print(f"{left_out} utterances under {SHORTEST} s or over {LONGEST:g} s are left out")
     config = {
         "design": design.model_dump(mode="json"),
-        "utterances": [u.model_dump(exclude={"base"}) for u in kept],
-        "dev": [u.model_dump(exclude={"base"}) for u in dev],
+        "utterances": content_hash([u.model_dump(exclude={"base"}) for u in kept]),
+        "dev": content_hash([u.model_dump(exclude={"base"}) for u in dev]),
         "schedule": asdict(schedule),
     }
     with Run(out, config, command="speech-translation train") as run:
