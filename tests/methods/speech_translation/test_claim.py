@@ -96,7 +96,7 @@ def test_every_question_can_fall_either_way(no_weights: None, tmp_path: Path) ->
     good = {TOPLINE: 92.0, **falling, "ctc": 95.0, "cif": 50.0, **dict.fromkeys(CASCADES, 80.0)}
     assert set(evidence(good, tmp_path).values()) == {"holds"}
     rising = dict(zip(FIXED, (60.0, 62.0, 62.5, 63.0, 66.0), strict=True))
-    bad = {TOPLINE: 99.0, **rising, "ctc": 30.0, "cif": 10.0, **dict.fromkeys(CASCADES, 98.0)}
+    bad = {TOPLINE: 99.0, **rising, "ctc": 30.0, "cif": 30.0, **dict.fromkeys(CASCADES, 98.0)}
     verdicts = evidence(bad, tmp_path)
     assert verdicts.pop("control") == "holds"
     assert set(verdicts.values()) == {"fails"}
