@@ -70,12 +70,15 @@ class PresetTable:
 
         from etude.render import Text, show, table
 
-        columns = ["preset", "arXiv", "SFM (state)", "length > modality", "into LLM", "LLM (state)",
-                   "tasks, data", "reported ST"]  # fmt: skip
-        keys = ("name", "paper", "sfm", "adapters", "speech", "llm", "tasks", "reported")
+        def part(columns: list[str], keys: tuple[str, ...]) -> RenderableType:
+            return table(columns, [[row[key] for key in keys] for row in self.presets])
+
+        blocks = ["preset", "arXiv", "SFM (state)", "length > modality", "into LLM", "LLM (state)"]
         notes = [f"{row['name']}: {row['note']}" for row in self.presets if row["note"]]
         return Group(
-            table(columns, [[row[key] for key in keys] for row in self.presets]), show(Text("\n".join(notes)))
+            part(blocks, ("name", "paper", "sfm", "adapters", "speech", "llm")),
+            part(["preset", "tasks, data", "reported ST"], ("name", "tasks", "reported")),
+            show(Text("\n".join(notes))),
         )
 
 
@@ -188,6 +191,7 @@ PRESETS = {
                 name, "2409.17044", "Whisper-large-v3, frozen", f"{shown} > 4-layer transformer", speech,
                 "Llama-3.1-8B, frozen", _CONNECT, "MuST-C/CoVoST2, 5 directions (COMET)",
                 _design(_LARGE3, la, "transformer:layers=4", _LLAMA, *head, _stage("asr+st", 28_000)),
+                "layers of the modality adapter and steps are ours",
             )
             for name, shown, la, speech, head in (
                 ("base", "none", "none", "50/s", ()),
