@@ -66,7 +66,14 @@ class ConvNorm(nn.Module):
     """Convolution and batch norm, with ReLU6 unless `linear`."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, linear: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        linear: bool = False,
     ) -> None:
         super().__init__()
         self.conv = SameConv(inputs, outputs, kernel, stride=stride, groups=groups, bias=False)
@@ -92,7 +99,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, H', W')."""
-        y = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
+        y: Tensor = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
         return x + y if self.shortcut else y
 
 
@@ -172,7 +179,7 @@ def _is_kept(name: str) -> bool:
 
 
 def _renamed(name: str) -> str:
-    head, dot, rest = name.partition(".")
+    head, _, rest = name.partition(".")
     if head == "_blocks":
         number, _, inner = rest.partition(".")
         return f"blocks.{number}.{_replace_start(inner, _RENAMED_IN_BLOCK)}"

@@ -12,7 +12,6 @@ from etude.models.quiet import quiet_transformers
 from etude.runs import read_json
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 VisionKind = Literal["grid", "vit", "clip"]

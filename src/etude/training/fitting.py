@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from etude.errors import EtudeError
+from etude.models.quiet import quiet_transformers
 from etude.render import console
 
 Schedule = Literal["cosine", "linear", "constant", "onecycle"]
@@ -173,7 +174,8 @@ def fit(
     if patience is not None and selects:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=patience))
     checkpoint = _last_whole_checkpoint(out)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [dict(entry) for entry in trainer.state.log_history]
     losses = [entry["loss"] for entry in history if "loss" in entry]
     best = trainer.state.best_metric
@@ -196,7 +198,7 @@ class _Trainer(Trainer):
     score: Callable[[nn.Module], float] | None = None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        data = self.train_dataset if train_dataset is None else train_dataset
+        data: Any = self.train_dataset if train_dataset is None else train_dataset
         return super()._get_train_sampler(data) if self.shuffle else SequentialSampler(data)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

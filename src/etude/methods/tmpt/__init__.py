@@ -2,9 +2,9 @@
 """TMPT: the stance of a post, with text and picture, towards a named target.
 
 Liang et al., "Multi-modal Stance Detection: New Datasets and Model", Findings of ACL 2024, arXiv 2402.14298.
-The text is read in a prompt that names the target, the picture by a frozen vision encoder with learned prompts;
-both are projected, weighed by a gate, and classified. Text alone, picture alone and plain fusion run beside it on
-the same posts.
+The text is read in a prompt that names the target, the picture by a frozen vision encoder with learned
+prompts; both are projected, weighed by a gate, and classified. Text alone, picture alone and plain fusion run
+beside it on the same posts.
 
     from etude.methods.tmpt import train, predict, evaluate
     train("posts.csv", images="pictures", out="runs/stance", text_tuning="frozen")

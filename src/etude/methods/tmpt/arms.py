@@ -73,7 +73,9 @@ def parse_baselines(text: str, clip: str | None) -> tuple[Baseline, ...]:
         if name not in BASELINES:
             raise EtudeError(f"no baseline {name!r}", f"There are: {', '.join(BASELINES)}; or all, none.")
     if "clip" in names and clip is None:
-        raise EtudeError("the clip baseline needs --clip-model", "E.g. openai/clip-vit-base-patch32, or a folder.")
+        raise EtudeError(
+            "the clip baseline needs --clip-model", "E.g. openai/clip-vit-base-patch32, or a folder."
+        )
     return tuple(name for name in BASELINES if name in names)
 
 

@@ -1,4 +1,6 @@
-"""Cleaning of posts as in the released configuration: links, emoji, RT; hashtags and mentions split if wanted."""
+"""Cleaning of posts as in the released configuration: links, emoji, RT; hashtags and mentions split if
+wanted.
+"""
 
 from __future__ import annotations
 

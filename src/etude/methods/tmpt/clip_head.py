@@ -55,7 +55,9 @@ def clip_rows(
 
     def text_rows(rows: Sequence[int]) -> NDArray[np.float32]:
         written = [texts[text_first[i]] for i in rows]
-        batch = tokenizer(written, padding=True, truncation=True, max_length=limit, return_tensors="pt").to(device)
+        batch = tokenizer(written, padding=True, truncation=True, max_length=limit, return_tensors="pt").to(
+            device
+        )
         with torch.inference_mode():
             return _unit(model.get_text_features(**batch))
 
@@ -63,7 +65,9 @@ def clip_rows(
         chosen = [examples[image_first[i]] for i in rows]
         parts = []
         for start in range(0, len(chosen), 32):
-            opened = [pixel_square(picture_of(e), e.where, clip.image_size) for e in chosen[start : start + 32]]
+            opened = [
+                pixel_square(picture_of(e), e.where, clip.image_size) for e in chosen[start : start + 32]
+            ]
             with torch.inference_mode():
                 scaled = clip.scale(torch.from_numpy(np.stack(opened)))
                 parts.append(_unit(model.get_image_features(pixel_values=scaled)))
@@ -72,7 +76,9 @@ def clip_rows(
     base = {"clip": clip.revision}
     return Rows(
         ids=tuple(e.id for e in examples),
-        labels=np.array([labels.index(e.label) if e.label in labels else -1 for e in examples], dtype=np.int64),
+        labels=np.array(
+            [labels.index(e.label) if e.label in labels else -1 for e in examples], dtype=np.int64
+        ),
         prompted=(),
         pad=0,
         text=cache.rows(base | {"of": "text"}, text_keys, text_rows, label="CLIP texts"),
@@ -85,4 +91,4 @@ def clip_rows(
 
 def _unit(found: Any) -> NDArray[np.float32]:
     vectors = found if isinstance(found, Tensor) else found.pooler_output
-    return F.normalize(vectors.float(), dim=-1).cpu().numpy()  # type: ignore[no-any-return]
+    return np.asarray(F.normalize(vectors.float(), dim=-1).cpu().numpy())

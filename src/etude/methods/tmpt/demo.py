@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from etude.methods.tmpt.arms import TMPT, Encoders, run_arm
@@ -12,7 +13,7 @@ from etude.methods.tmpt.settings import TMPTConfig, Training
 from etude.methods.tmpt.splits import make_tasks
 from etude.render import Block, Demo, Picture, TableBlock, Text
 
-POSTS = 80
+POSTS = 72
 SHOWN = 3
 
 
@@ -25,7 +26,7 @@ def demo(out: Path) -> Demo:
     posts = made_up_posts(POSTS)
     task = make_tasks(posts, "pooled")[0]
     config = TMPTConfig(text_tuning="frozen", visual_prompt_target=True, image_size=128, width=128)
-    how = Training(epochs=20, batch_size=32)
+    how = Training(epochs=16, batch_size=32)
     cache = FeatureCache(out / "features")
     runs = {
         name: run_arm(
@@ -34,6 +35,7 @@ def demo(out: Path) -> Demo:
         )
         for name in (TMPT, "text", "image", "concat", "majority")
     }  # fmt: skip
+    shutil.rmtree(out / "fit", ignore_errors=True)
     model = TMPTModel.load(out / "model", cache=cache)
     table = model.predict(task.test).to_dicts()
     groups = list(dict.fromkeys(e.group for e in task.test))[:SHOWN]
@@ -54,13 +56,16 @@ def demo(out: Path) -> Demo:
         for name, run in runs.items()
     ]
     return Demo(
-        headline=f"{trained['trained']:,} trained parameters between two frozen encoders read a post's stance "
-        "towards each of two projects",
+        headline=f"{trained['trained']:,} trained parameters between two frozen encoders read a post's "
+        "stance towards each of two projects",
         went_in=[
             Text(
-                f"{POSTS} synthetic posts, drawn here: words and a poster about one of two town projects. Half of "
-                "them say in words what they want; in the others only the poster does. Each is asked about both "
-                f"projects ({len(task.train)} rows to train, {len(task.valid)} to select, {len(task.test)} to test)."
+                f"{POSTS} synthetic posts, drawn here: words and a poster about one of two town "
+                "projects. Half of "
+                "them say in words what they want; in the others only the poster does. Each is asked "
+                "about both "
+                f"projects ({len(task.train)} rows to train, {len(task.valid)} to select, "
+                f"{len(task.test)} to test)."
             ),
             *pictures,
         ],
@@ -68,9 +73,12 @@ def demo(out: Path) -> Demo:
             TableBlock(
                 ("post", "target", "answer", "text alone", "picture alone", "truth"), rows, "Three test posts"
             ),
-            TableBlock(("arm", "macro-F1", "accuracy", "trained parameters"), scores, "All arms, the same posts"),
+            TableBlock(
+                ("arm", "macro-F1", "accuracy", "trained parameters"), scores, "All arms, the same posts"
+            ),
         ],
-        meaning="The same post has one stance towards the project it names and none towards the other: the target "
-        "in the prompt decides which. Where text and picture point apart, a person should look. The posts are "
+        meaning="The same post has one stance towards the project it names and none towards the other: the "
+        "target in the prompt decides which. Where text and picture point apart, a person should look. The "
+        "posts are "
         "made up, so the scores say that it works and nothing about real posts.",
     )

@@ -49,7 +49,8 @@ class EvaluateResult:
 
         return Group(
             *(show(block) for block in scores_blocks(self.scores, self.labels)),
-            f"Text and picture point to different stances in {100 * self.modalities_differ:.1f} % of the posts.",
+            f"Text and picture point to different stances in {100 * self.modalities_differ:.1f} % of "
+            "the posts.",
         )
 
 

@@ -61,7 +61,9 @@ class FeatureCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_root() / "tmpt"
 
-    def rows(self, what: Any, keys: Sequence[str], compute: Compute, *, label: str = "features") -> StoredRows:
+    def rows(
+        self, what: Any, keys: Sequence[str], compute: Compute, *, label: str = "features"
+    ) -> StoredRows:
         """The rows of some keys: read where they are, computed where not.
 
         Args:

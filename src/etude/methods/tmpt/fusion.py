@@ -34,8 +34,8 @@ class TMPTNetwork(nn.Module):
     """Both branches, projected, fused and classified.
 
     Attributes:
-        text_mean: Mean of the projected texts over the training rows, (m,); what stands for a text when only the
-            picture is asked.
+        text_mean: Mean of the projected texts over the training rows, (m,); what stands for a text when only
+            the picture is asked.
         image_mean: The same of the pictures.
     """
 
@@ -53,8 +53,9 @@ class TMPTNetwork(nn.Module):
             self.text_projection = Projection(text.dimension, m)
         if config.branches != "text":
             assert vision is not None
-            self.image: Any = image_branch(config, vision, text.dimension)
-            self.image_projection = Projection(self.image.width, m)
+            image: Any = image_branch(config, vision, text.dimension)
+            self.image = image
+            self.image_projection = Projection(int(image.width), m)
         both = config.branches == "both"
         self.gate = nn.Parameter(torch.tensor(GATE)) if both and config.gate == "learned" else None
         self.classifier = nn.Linear(2 * m if both else m, classes)
@@ -83,7 +84,8 @@ class TMPTNetwork(nn.Module):
             mask_at: Place of the mask, (B,).
 
         Returns:
-            `logits` (B, C); `loss` where there are labels; `z_text`, `z_image`, (B, m), where there are branches.
+            `logits` (B, C); `loss` where there are labels; `z_text`, `z_image`, (B, m), where there are
+            branches.
         """
         found: dict[str, Tensor] = {}
         if self.branches != "image":
@@ -108,7 +110,7 @@ class TMPTNetwork(nn.Module):
         return self.classifier(torch.cat([z_text, z_image], dim=-1))  # type: ignore[no-any-return]
 
     def alone(self, found: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits from the text alone and from the picture alone: the other stands at its mean, (B, C) each."""
+        """Logits from the text alone and from the picture alone: the other at its mean, (B, C) each."""
         if self.branches != "both":
             return found["logits"], found["logits"]
         text, image = found["z_text"], found["z_image"]

@@ -49,7 +49,8 @@ class HydrateResult:
         rows = [[name, *(counts.get(fate, 0) for fate in FATES)] for name, counts in self.files.items()]
         lines = [
             f"{self.complete:,} of {self.rows:,} rows are complete.",
-            f"Of these, {self.avatars} pictures are small and square (profile pictures?), {self.tiny} are tiny.",
+            f"Of these, {self.avatars} pictures are small and square (profile pictures?), {self.tiny} "
+            "are tiny.",
         ]
         if self.missing:
             lines.append(f"The others are listed in {self.missing}.")
@@ -75,7 +76,8 @@ def hydrate_check(data: Path, *, images: Path | None = None, out: Path | None = 
     if not files:
         raise EtudeError(
             f"{data}: no train.csv, valid.csv or test.csv in it or below it",
-            "Give the folder `dataset/Multi-Modal-Stance-Detection` of the official repository, or a part of it.",
+            "Give the folder `dataset/Multi-Modal-Stance-Detection` of the official repository, or a "
+            "part of it.",
         )
     counts: dict[str, dict[str, int]] = {}
     lacking: list[dict[str, Any]] = []
@@ -89,7 +91,12 @@ def hydrate_check(data: Path, *, images: Path | None = None, out: Path | None = 
             tiny += facts[1]
             if fate != FATES[0]:
                 lacking.append(
-                    {"file": str(path), "line": line, "tweet_id": str(row.get("tweet_id", "")), "missing": fate}
+                    {
+                        "file": str(path),
+                        "line": line,
+                        "tweet_id": str(row.get("tweet_id", "")),
+                        "missing": fate,
+                    }
                 )
     if out is not None:
         write_records(out, lacking)

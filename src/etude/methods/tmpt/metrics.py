@@ -35,16 +35,18 @@ class Scores:
     ci95: tuple[float, float] | None = None
 
 
-def confusion_matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+def confusion_matrix(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
     """Counts, (true, predicted)."""
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
 def f1_of(confusion: NDArray[Any]) -> NDArray[np.float64]:
-    """F1 of each class from counts (..., true, predicted); a class that is neither true nor predicted has 0."""
+    """F1 of each class from counts (..., true, predicted); 0 for a class that is nowhere."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     seen = confusion.sum(-1) + confusion.sum(-2)
-    return np.divide(2 * right, seen, out=np.zeros_like(right), where=seen > 0)
+    return np.asarray(np.divide(2 * right, seen, out=np.zeros_like(right), where=seen > 0))
 
 
 def macro_f1(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:

@@ -19,7 +19,7 @@ from etude.methods.tmpt.feature_cache import FeatureCache
 from etude.methods.tmpt.fusion import TMPTNetwork, build_network
 from etude.methods.tmpt.ocr import read_pictures
 from etude.methods.tmpt.posts import StanceExample
-from etude.methods.tmpt.rows import Rows, load_vision_once, encode_posts
+from etude.methods.tmpt.rows import Rows, encode_posts, load_vision_once
 from etude.methods.tmpt.rows_training import FitOutcome, ask_rows, train_rows
 from etude.methods.tmpt.settings import TMPTConfig, Training
 from etude.methods.tmpt.targets import Target, target_of
@@ -126,7 +126,8 @@ class TMPTModel:
         unknown = [e for e in (*train, *valid) if e.label not in self.labels]
         if unknown:
             raise EtudeError(
-                f"{unknown[0].where or unknown[0].id}: label: {unknown[0].label!r} is not one of {', '.join(self.labels)}",
+                f"{unknown[0].where or unknown[0].id}: label: {unknown[0].label!r} is not one of "
+                f"{', '.join(self.labels)}",
                 "Every post to train on needs one of the labels.",
             )
         for example in (*train, *valid):
@@ -144,9 +145,9 @@ class TMPTModel:
         """Predict stances.
 
         Returns:
-            `id, target, label, p_<class>..., text_only_label, image_only_label, modalities_differ`: what the post
-            says, what its text says with an average picture, what its picture says with an average text, and
-            whether the last two differ. A model of one modality says the same thrice.
+            `id, target, label, p_<class>..., text_only_label, image_only_label, modalities_differ`: what the
+            post says, what its text says with an average picture, what its picture says with an average text,
+            and whether the last two differ. A model of one modality says the same thrice.
 
         Raises:
             EtudeError: The model is not trained.
@@ -204,7 +205,9 @@ class TMPTModel:
             EtudeError: It is no such folder, or an encoder is not the one of the training.
         """
         if not (path / "config.json").is_file() or not (path / "model.safetensors").is_file():
-            raise EtudeError(f"{path}: not a trained tmpt model", "Give a model folder that `etude tmpt train` wrote.")
+            raise EtudeError(
+                f"{path}: not a trained tmpt model", "Give a model folder that `etude tmpt train` wrote."
+            )
         stored = read_json(path / "config.json")
         if stored.get("format") != FORMAT or stored.get("method") != "tmpt":
             raise EtudeError(f"{path}/config.json: not of this format", "Train again.")
@@ -221,7 +224,8 @@ class TMPTModel:
         for given, found in ((stored["text_model"], model.text), (vision, model.vision)):
             if given and found and given["revision"] != found.revision:
                 raise EtudeError(
-                    f"{path}: {given['name']} has revision {found.revision}, the training had {given['revision']}",
+                    f"{path}: {given['name']} has revision {found.revision}, the training had "
+                    f"{given['revision']}",
                     "Use the same model files, or train again.",
                 )
         network = build_network(model.config, model.text, model.vision, model.readout, len(model.labels), 0)
@@ -239,12 +243,7 @@ class TMPTModel:
 
 def _kept(network: TMPTNetwork) -> dict[str, torch.Tensor]:
     """Trained tensors, the statistics of batch norm and the means."""
-    frozen = {name for name, p in network.named_parameters() if not p.requires_grad}
     parts = ("text_projection.", "image_projection.", "text_mean", "image_mean")
-    buffers = {name for name, _ in network.named_buffers()}
-    state = network.state_dict()
-    return {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in state.items()
-        if name not in frozen and (name not in buffers or name.startswith(parts))
-    }
+    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    measured = [(name, b) for name, b in network.named_buffers() if name.startswith(parts)]
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in (*trained, *measured)}

@@ -49,7 +49,5 @@ def _engine() -> Any:
     try:
         from rapidocr_onnxruntime import RapidOCR
     except ImportError as error:
-        raise EtudeError(
-            "--ocr needs RapidOCR", 'Install it: pip install "etude[ocr]"'
-        ) from error
+        raise EtudeError("--ocr needs RapidOCR", 'Install it: pip install "etude[ocr]"') from error
     return RapidOCR()

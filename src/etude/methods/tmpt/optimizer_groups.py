@@ -1,6 +1,8 @@
-"""Three learning rates, and the check that every tensor that should move is in the optimizer and has a gradient.
+"""Three learning rates, and the check that every tensor that should move is in the optimizer and has a
+gradient.
 
-In the released code the visual prompts match no group: they stay at their random start. Here that is an error.
+In the released code the visual prompts match no group: they stay at their random start. Here that is an
+error.
 """
 
 from __future__ import annotations
@@ -24,14 +26,16 @@ def rate_of(name: str, how: Training) -> float:
 
 
 def optimizer_groups(network: nn.Module, how: Training) -> list[Group]:
-    """AdamW's groups: a rate by name; weight decay on matrices, not on biases, norms, prompts and the gate."""
+    """AdamW's groups: a rate by name; decay on matrices, not on biases, norms, prompts, the gate."""
     groups: dict[tuple[float, float], Group] = {}
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         plain = parameter.ndim < 2 or any(mark in name for mark in _PROMPTS)
         key = (rate_of(name, how), 0.0 if plain else how.weight_decay)
-        groups.setdefault(key, {"params": [], "lr": key[0], "weight_decay": key[1]})["params"].append(parameter)
+        groups.setdefault(key, {"params": [], "lr": key[0], "weight_decay": key[1]})["params"].append(
+            parameter
+        )
     return list(groups.values())
 
 

@@ -38,7 +38,9 @@ class PictureFacts:
     avatar: bool
 
 
-def open_picture(source: Path | bytes, where: str, *, wanted: int | None = None) -> tuple[Image.Image, PictureFacts]:
+def open_picture(
+    source: Path | bytes, where: str, *, wanted: int | None = None
+) -> tuple[Image.Image, PictureFacts]:
     """Open a picture as RGB, upright.
 
     Args:

@@ -1,6 +1,7 @@
 """Synthetic posts about two made-up town projects, with posters drawn by Pillow; for the demo and the tests.
 
-Each post takes a side on one project. Half of the posts say it in words; in the others only the poster does. Every
+Each post takes a side on one project. Half of the posts say it in words; in the others only the poster does.
+Every
 post is asked about both projects: towards the one it does not mention its stance is neutral.
 """
 
@@ -16,10 +17,19 @@ from etude.methods.tmpt.targets import FAVOR, Target
 
 TRAM, MARKET = "the new tram line", "the old market hall"
 _SAID = {
-    ("favor", TRAM): ("Build it now, we have waited long enough for the tram.", "Yes to rails: the tram is good for us."),
+    ("favor", TRAM): (
+        "Build it now, we have waited long enough for the tram.",
+        "Yes to rails: the tram is good for us.",
+    ),
     ("against", TRAM): ("Stop the tram, nobody needs it.", "The tram is a waste of our money, no."),
-    ("favor", MARKET): ("Keep the market hall, it is the heart of the town.", "Yes, save our lovely market hall."),
-    ("against", MARKET): ("Tear the market hall down, it is a ruin.", "No more money for that ugly market hall."),
+    ("favor", MARKET): (
+        "Keep the market hall, it is the heart of the town.",
+        "Yes, save our lovely market hall.",
+    ),
+    ("against", MARKET): (
+        "Tear the market hall down, it is a ruin.",
+        "No more money for that ugly market hall.",
+    ),
 }
 _SILENT = ("See you all on Saturday at noon.", "Seen on my way home today.", "Pass it on to your neighbors.")
 

@@ -134,7 +134,8 @@ def read_posts(
     examples: list[StanceExample] = []
     bad: list[str] = []
     left_out = 0
-    for path, split in (splits or {Path(source): None}).items():
+    whole: dict[Path, SplitName | None] = {Path(source): None}
+    for path, split in (splits or whole).items():
         folder = images or (path.parent if path.exists() else Path())
         for line, row in read_rows(path if splits else source):
             where = f"{path}:{line}"
@@ -154,7 +155,8 @@ def read_posts(
     if bad:
         raise EtudeError(
             "\n".join(bad[:_MOST_ERRORS]),
-            "Mend these rows (id, text, image, target, label); --allow-missing leaves out rows without picture.",
+            "Mend these rows (id, text, image, target, label); --allow-missing leaves out rows "
+            "without picture.",
         )
     if not examples:
         raise EtudeError(f"{source}: no post in it", "Give rows of id, text, image, target, label.")
@@ -196,7 +198,9 @@ def _example(
         label=label,
         split=split or named,
         rationale=(checked.rationale or "").strip() or None,
-        group=str(clean[group_by]) if group_by else str(clean.get("post") or clean.get("tweet_id") or checked.id),
+        group=str(clean[group_by])
+        if group_by
+        else str(clean.get("post") or clean.get("tweet_id") or checked.id),
         where=where,
     )
 

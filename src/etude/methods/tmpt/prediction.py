@@ -44,7 +44,9 @@ class PredictResult:
         columns = list(self.rows[0]) if self.rows else []
         shown = [[row[c] for c in columns] for row in self.rows[:_SHOWN]]
         lines = [f"{len(self.rows):,} predictions" + (f" in {self.out}" if self.out else "")]
-        lines.append(f"Text and picture point to different stances in {self.modalities_differ}: look at those.")
+        lines.append(
+            f"Text and picture point to different stances in {self.modalities_differ}: look at those."
+        )
         return Group(table(columns, shown), *lines, *(f"note: {n}" for n in self.notices))
 
 
@@ -66,8 +68,8 @@ def predict(
         data: A table with id, text, image, target; labels are not needed.
         images: Folder of the pictures; default: the table's folder.
         targets: targets.toml with the prompt phrases of new targets.
-        combine: Posts with several rows (a column `post` or `tweet_id`): one answer for each post, from the mean
-            or the largest of its rows' probabilities; none: one for each row.
+        combine: Posts with several rows (a column `post` or `tweet_id`): one answer for each post, from the
+            mean or the largest of its rows' probabilities; none: one for each row.
         allow_missing: Leave out rows without a picture.
         out: Write the predictions (.csv, .parquet, .jsonl).
 
@@ -79,6 +81,7 @@ def predict(
     """
     import polars as pl
 
+    find_model(model)
     posts = read_data(data, images=images, targets=targets, labeled=False, allow_missing=allow_missing)
     frame = predict_posts(model, posts)
     if combine != "none":
@@ -101,7 +104,8 @@ def predict_posts(model: Path, posts: StanceDataset) -> pl.DataFrame:
     if lacking:
         raise EtudeError(
             f"{model} has a model for each target, and none for {', '.join(map(repr, lacking))}",
-            f"It has: {', '.join(map(repr, models))}; for new targets train with --setting zero-shot or pooled.",
+            f"It has: {', '.join(map(repr, models))}; for new targets train with --setting zero-shot "
+            "or pooled.",
         )
     parts = []
     for name in posts.targets:

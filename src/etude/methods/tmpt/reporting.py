@@ -50,7 +50,13 @@ def class_table(found: Mapping[str, Any], caption: str) -> TableBlock:
 def scores_blocks(scores: Mapping[str, Scores], labels: Sequence[str]) -> list[Block]:
     """Whole model and halves, and the classes of the whole."""
     rows = [
-        [what, s.macro_f1, "–" if s.ci95 is None else f"{s.ci95[0]:.3f} to {s.ci95[1]:.3f}", s.weighted_f1, s.accuracy]
+        [
+            what,
+            s.macro_f1,
+            "–" if s.ci95 is None else f"{s.ci95[0]:.3f} to {s.ci95[1]:.3f}",
+            s.weighted_f1,
+            s.accuracy,
+        ]
         for what, s in scores.items()
     ]
     whole = scores["both"]
@@ -65,11 +71,15 @@ def write_page(path: Path, tasks: Mapping[str, Any], notices: Sequence[str]) -> 
     sections: list[Section | tuple[str, Sequence[Block]]] = []
     for name, task in tasks.items():
         blocks: list[Block] = [arms_table(name, task), _bars(name, task)]
-        blocks += [class_table(found, f"{arm}, by label") for arm, found in task["arms"].items() if arm == "tmpt"]
+        blocks += [
+            class_table(found, f"{arm}, by label") for arm, found in task["arms"].items() if arm == "tmpt"
+        ]
         sections.append((name, blocks))
     if notices:
         sections.append(("Notes on the data", [Text("\n\n".join(notices))]))
-    return save_page(path, "Stance of posts", sections, lead="Every arm on the same posts, epochs and selection.")
+    return save_page(
+        path, "Stance of posts", sections, lead="Every arm on the same posts, epochs and selection."
+    )
 
 
 def _bars(name: str, task: Mapping[str, Any]) -> Figure:
@@ -81,4 +91,6 @@ def _bars(name: str, task: Mapping[str, Any]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("macro-F1 on the test posts")
-    return Figure(figure, f"Macro-F1 of each arm for {name}", "Bars: mean over seeds; lines: standard deviation.")
+    return Figure(
+        figure, f"Macro-F1 of each arm for {name}", "Bars: mean over seeds; lines: standard deviation."
+    )

@@ -1,6 +1,7 @@
 """Posts as a network reads them: tokens or text vectors, stored picture states, target vectors, labels.
 
-Equal pictures and equal (text, target) pairs are encoded once. What a frozen encoder says comes from the cache.
+Equal pictures and equal (text, target) pairs are encoded once. What a frozen encoder says comes from the
+cache.
 """
 
 from __future__ import annotations
@@ -66,7 +67,11 @@ class Rows:
     @property
     def lengths(self) -> NDArray[np.int64] | None:
         """Tokens of each post, where they are read anew each step; None where text vectors are stored."""
-        return None if self.text is not None or not self.prompted else np.array([len(p.ids) for p in self.prompted])
+        return (
+            None
+            if self.text is not None or not self.prompted
+            else np.array([len(p.ids) for p in self.prompted])
+        )
 
     def with_images_of(self, order: Sequence[int] | NDArray[np.int64]) -> Rows:
         """The same posts with each other's pictures: a control."""
@@ -150,7 +155,9 @@ def encode_posts(
         prompt = TargetedPrompt(text.tokenizer, limit, readout, targeted=config.targeted)
         extra = extra_text or {}
         written = [
-            " ".join(filter(None, (clean_text(e.full_text, split_tags=config.split_tags), extra.get(key, ""))))
+            " ".join(
+                filter(None, (clean_text(e.full_text, split_tags=config.split_tags), extra.get(key, "")))
+            )
             for e, key in zip(examples, hashes or [""] * len(examples), strict=True)
         ]
         prompted = tuple(prompt(w, targets[e.target].phrase) for w, e in zip(written, examples, strict=True))
@@ -161,7 +168,9 @@ def encode_posts(
             stored, text_at = text_vectors(prompted, text, readout, cache)
     return Rows(
         ids=tuple(e.id for e in examples),
-        labels=np.array([labels.index(e.label) if e.label in labels else -1 for e in examples], dtype=np.int64),
+        labels=np.array(
+            [labels.index(e.label) if e.label in labels else -1 for e in examples], dtype=np.int64
+        ),
         prompted=prompted,
         pad=int(text.tokenizer.pad_token_id or 0),
         text=stored,
@@ -232,11 +241,12 @@ def picture_states(
     vision: VisionEncoder,
     cache: FeatureCache,
 ) -> tuple[StoredRows, NDArray[np.int64]]:
-    """What the frozen part of the vision encoder says, up to where prompts enter; half precision but for vectors.
+    """What the frozen part of the vision encoder says, up to where prompts enter; half precision but for
+    vectors.
 
     Returns:
-        Cells (pictures, N, C), or states before block k (pictures, 1 + N, d), or without prompts one vector each;
-        and every post's row in them.
+        Cells (pictures, N, C), or states before block k (pictures, 1 + N, d), or without prompts one vector
+        each; and every post's row in them.
     """
     side = config.image_size or vision.image_size
     keys, first, at = distinct(hashes)
@@ -258,7 +268,7 @@ def picture_states(
         cells = cache.rows(base | {"cells": True}, keys, states, label="picture states")
 
         def mean(rows: Sequence[int]) -> NDArray[Any]:
-            return cells.take(list(rows)).astype(np.float32).mean(axis=1)
+            return np.asarray(cells.take(list(rows)).astype(np.float32).mean(axis=1))
 
         return cache.rows(base | {"mean": True}, keys, mean, label="picture vectors"), at
 
@@ -301,5 +311,7 @@ def picture_of(example: StanceExample) -> Path | bytes:
         EtudeError: It has none.
     """
     if example.image is None:
-        raise EtudeError(f"{example.where or example.id}: image: there is no picture", "Give one, or leave the row out.")
+        raise EtudeError(
+            f"{example.where or example.id}: image: there is no picture", "Give one, or leave the row out."
+        )
     return example.image

@@ -40,14 +40,19 @@ class Task:
 
 
 def make_tasks(
-    data: StanceDataset, setting: Setting, *, hold_out: str | None = None, seed: int = 42, strict: bool = False
+    data: StanceDataset,
+    setting: Setting,
+    *,
+    hold_out: str | None = None,
+    seed: int = 42,
+    strict: bool = False,
 ) -> list[Task]:
     """The tasks of a protocol.
 
     Args:
         data: Posts; their own splits are kept where every post has one.
-        setting: `in-target`: a task for each target. `zero-shot`: train on all other targets, test on every post
-            of `hold_out`. `pooled`: one model for all targets.
+        setting: `in-target`: a task for each target. `zero-shot`: train on all other targets, test on every
+            post of `hold_out`. `pooled`: one model for all targets.
         hold_out: The target that zero-shot tests on.
         seed: Of the split.
         strict: Refuse what is otherwise only said: the same id or picture in two splits.
@@ -57,7 +62,8 @@ def make_tasks(
     """
     if (hold_out is not None) != (setting == "zero-shot"):
         raise EtudeError(
-            "--hold-out and --setting zero-shot belong together", "Give both or neither; --hold-out names a target."
+            "--hold-out and --setting zero-shot belong together",
+            "Give both or neither; --hold-out names a target.",
         )
     if setting == "zero-shot":
         assert hold_out is not None
@@ -98,7 +104,9 @@ def _folds(examples: Sequence[StanceExample], count: int, seed: int) -> list[int
     fold = [0] * len(examples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer members than folds
-        places = splitter.split(np.zeros(len(examples)), [e.label for e in examples], [e.group for e in examples])
+        places = splitter.split(
+            np.zeros(len(examples)), [e.label for e in examples], [e.group for e in examples]
+        )
         for number, (_, chosen) in enumerate(places):
             for row in chosen:
                 fold[row] = number
@@ -117,7 +125,9 @@ def _task(name: str, data: StanceDataset, labels: tuple[str, ...], seed: int) ->
         parts = {s: [e for e in data.examples if e.split == s] for s in ("train", "valid", "test")}
         empty = [s for s, found in parts.items() if not found]
         if empty:
-            raise EtudeError(f"{name}: no post is in {', '.join(empty)}", "Give rows of train, valid and test.")
+            raise EtudeError(
+                f"{name}: no post is in {', '.join(empty)}", "Give rows of train, valid and test."
+            )
     return Task(name, tuple(parts["train"]), tuple(parts["valid"]), tuple(parts["test"]), labels)
 
 
@@ -126,7 +136,8 @@ def _zero_shot(data: StanceDataset, hold_out: str, seed: int) -> Task:
         raise EtudeError(f"no post is about {hold_out!r}", f"Targets: {', '.join(map(repr, data.targets))}.")
     if not data.targets[hold_out].zero_shot:
         raise EtudeError(
-            f"{hold_out!r} is never held out in this data set", "Its entry says zero_shot = false; hold out another."
+            f"{hold_out!r} is never held out in this data set",
+            "Its entry says zero_shot = false; hold out another.",
         )
     held = [e for e in data.examples if e.target == hold_out]
     leaked = [e for e in held if e.split in ("train", "valid")]
@@ -153,11 +164,14 @@ def _zero_shot(data: StanceDataset, hold_out: str, seed: int) -> Task:
 def _checked(task: Task, strict: bool) -> Task:
     if len(task.train) < 2 or not task.valid or not task.test:
         raise EtudeError(
-            f"{task.name}: {len(task.train)} posts to train on, {len(task.valid)} to select, {len(task.test)} to test",
+            f"{task.name}: {len(task.train)} posts to train on, {len(task.valid)} to select, "
+            f"{len(task.test)} to test",
             "Each split needs posts.",
         )
     if len(task.labels) < 2:
-        raise EtudeError(f"{task.name}: one label only, {', '.join(task.labels)}", "Stance needs two or more.")
+        raise EtudeError(
+            f"{task.name}: one label only, {', '.join(task.labels)}", "Stance needs two or more."
+        )
     have = {s: Counter(e.label for e in part) for s, part in _parts(task)}
     lacking = [label for label in task.labels if not have["train"][label]]
     if lacking:
@@ -169,7 +183,9 @@ def _checked(task: Task, strict: bool) -> Task:
         )
     found = list(_leaks(task))
     if found and strict:
-        raise EtudeError(f"{task.name}: {found[0]}", "Remove one of the two (without --strict it is only said).")
+        raise EtudeError(
+            f"{task.name}: {found[0]}", "Remove one of the two (without --strict it is only said)."
+        )
     return Task(task.name, task.train, task.valid, task.test, task.labels, tuple(found))
 
 
@@ -188,7 +204,10 @@ def _leaks(task: Task) -> Iterator[str]:
                     shared.setdefault(mark, (before[1], before[0], name))
         if shared:
             example_id, one, other = next(iter(shared.values()))
-            yield f"{len(shared)} times the same {what} lies in two splits, e.g. {example_id!r} in {one} and {other}"
+            yield (
+                f"{len(shared)} times the same {what} lies in two splits, "
+                f"e.g. {example_id!r} in {one} and {other}"
+            )
 
 
 def _parts(task: Task) -> tuple[tuple[str, tuple[StanceExample, ...]], ...]:
@@ -211,7 +230,9 @@ def dataset_digest(data: StanceDataset) -> str:
     """What a data set holds, as SHA-256: rows, pictures and phrases."""
     digest = hashlib.sha256()
     for e in data.examples:
-        digest.update(repr((e.id, e.text, e.target, e.label, e.split, e.rationale, e.group, _picture(e))).encode())
+        digest.update(
+            repr((e.id, e.text, e.target, e.label, e.split, e.rationale, e.group, _picture(e))).encode()
+        )
     digest.update(repr(sorted((t.name, t.phrase, t.labels) for t in data.targets.values())).encode())
     return digest.hexdigest()
 

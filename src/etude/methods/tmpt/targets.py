@@ -1,4 +1,4 @@
-"""Targets: what the prompt calls them and which labels their posts may have. Data, not code (`targets.toml`)."""
+"""Targets: what the prompt calls them and which labels their posts may have."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def _merger(name: str, one: str, other: str, *, zero_shot: bool = True) -> Targe
     return Target(name, f"merger and acquisition between {one} and {other}", MERGER, zero_shot)
 
 
-_CHLOROQUINE = 'The use of "Chloroquine" and "Hydroxychloroquine" for the treatment or prevention from the coronavirus.'
+_CHLOROQUINE = (
+    'The use of "Chloroquine" and "Hydroxychloroquine" for the treatment or prevention from the coronavirus.'
+)
 MMSD = (
     Target("Donald Trump", "Donald Trump", FAVOR),
     Target("Joe Biden", "Joe Biden", FAVOR),

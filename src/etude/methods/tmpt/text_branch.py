@@ -120,6 +120,4 @@ def _with_lora(model: Any, rank: int) -> Any:
 def _with_soft_tokens(model: Any, count: int) -> Any:
     from peft import PromptTuningConfig, get_peft_model
 
-    return get_peft_model(
-        model, PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=count)
-    )
+    return get_peft_model(model, PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=count))

@@ -1,7 +1,8 @@
-"""The targeted text prompt: `{text}. The stance on {target} is: [MASK].`, of which only the text is shortened.
+"""The targeted text prompt: `{text}. The stance on {target} is: [MASK].`, of which only the text is
+shortened.
 
-Paper section 4.1. The prompt is tokenized apart from the text and its length is set aside first, so that prompt
-and mask survive truncation whatever the text is.
+Paper section 4.1. The prompt is tokenized apart from the text and its length is set aside first, so that
+prompt and mask survive truncation whatever the text is.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class TargetedPrompt:
     ) -> None:
         if readout == "mask" and tokenizer.mask_token_id is None:
             raise EtudeError(
-                "the tokenizer has no mask token, and the readout is `mask`", "Use --text-readout mean or cls."
+                "the tokenizer has no mask token, and the readout is `mask`",
+                "Use --text-readout mean or cls.",
             )
         self.tokenizer, self.max_length, self.targeted = tokenizer, max_length, targeted
         self.mask: int | None = tokenizer.mask_token_id
@@ -68,7 +70,8 @@ class TargetedPrompt:
         room = self.max_length - len(self._before) - len(prompt) - len(self._after)
         if room < 1:
             raise EtudeError(
-                f"the prompt for {phrase!r} has {len(prompt)} tokens and leaves none of {self.max_length} for the text",
+                f"the prompt for {phrase!r} has {len(prompt)} tokens and leaves none of "
+                f"{self.max_length} for the text",
                 "Shorten the target's phrase in the targets file, or raise --max-length.",
             )
         tokens = self._tokens(text)

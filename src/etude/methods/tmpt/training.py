@@ -98,8 +98,8 @@ def train(
     The same command after a kill goes on where it was and ends with the same weights.
 
     Args:
-        data: A table (CSV, TSV, JSONL, Parquet; id, text, image, target, label, perhaps split, rationale), a hub
-            id, or a folder of MMSD.
+        data: A table (CSV, TSV, JSONL, Parquet; id, text, image, target, label, perhaps split, rationale), a
+            hub id, or a folder of MMSD.
         out: Folder for models, metrics.json, predictions.csv and report.html.
         images: Folder of the pictures; default: the table's folder.
         targets: targets.toml with the prompt phrase and the labels of each target.
@@ -193,7 +193,14 @@ def train(
 
 
 def _measure(
-    run: Run, task: Task, arm: str, seed: int, config: TMPTConfig, how: Training, encoders: Encoders, targets: Any
+    run: Run,
+    task: Task,
+    arm: str,
+    seed: int,
+    config: TMPTConfig,
+    how: Training,
+    encoders: Encoders,
+    targets: Any,
 ) -> dict[str, Any]:
     """One arm with one seed, as a step of the run."""
     place = folder_name(task.name)
@@ -214,12 +221,18 @@ def _measure(
 
 def folder_name(task: str) -> str:
     """A task's folder: letters and digits of its name, with a digest where something was lost."""
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_ ") else "" for c in task).strip().replace(" ", "-")
-    return safe[:60] if safe == task.replace(" ", "-") else f"{safe[:50]}-{content_hash(task)[:8]}".lstrip("-")
+    safe = (
+        "".join(c if c.isascii() and (c.isalnum() or c in "-_ ") else "" for c in task)
+        .strip()
+        .replace(" ", "-")
+    )
+    return (
+        safe[:60] if safe == task.replace(" ", "-") else f"{safe[:50]}-{content_hash(task)[:8]}".lstrip("-")
+    )
 
 
 def _summary(path: Path, task: Task, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean, standard deviation and standard error over seeds of every arm; the model that selection prefers."""
+    """Mean, deviation and standard error over seeds of every arm; the model that selection prefers."""
     arms: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(r["name"] for r in runs):
         own = [r for r in runs if r["name"] == name]
@@ -278,7 +291,8 @@ def find_model(path: Path, target: str | None = None) -> dict[str, Path]:
         return {"": path}
     if not (path / "metrics.json").is_file():
         raise EtudeError(
-            f"{path}: neither a model folder nor a finished run of `etude tmpt train`", "Give its --out folder."
+            f"{path}: neither a model folder nor a finished run of `etude tmpt train`",
+            "Give its --out folder.",
         )
     tasks: dict[str, Any] = read_json(path / "metrics.json")["tasks"]
     return {name: path / task["model"] for name, task in tasks.items() if target in (None, name)}

@@ -1,7 +1,8 @@
 """Visual prompts and the two networks that read them: a frozen ViT, and a small block over a CNN's cells.
 
-Paper section 4.2: `[cls; p_1..p_P; e_1..e_N]` before the first block, without position embeddings; the picture's
-vector is the mean of the P prompt positions after the final LayerNorm. Deep prompts: Jia et al. 2022 (VPT).
+Paper section 4.2: `[cls; p_1..p_P; e_1..e_N]` before the first block, without position embeddings; the
+picture's vector is the mean of the P prompt positions after the final LayerNorm. Deep prompts: Jia et al.
+2022 (VPT).
 """
 
 from __future__ import annotations
@@ -40,7 +41,13 @@ class VisualPrompts(nn.Module):
     """
 
     def __init__(
-        self, count: int, width: int, *, blocks: int = 1, dropout: float = 0.0, target_width: int | None = None
+        self,
+        count: int,
+        width: int,
+        *,
+        blocks: int = 1,
+        dropout: float = 0.0,
+        target_width: int | None = None,
     ) -> None:
         super().__init__()
         bound = math.sqrt(6.0 / (2 * width))
@@ -119,8 +126,8 @@ class PromptedViT(nn.Module):
 class GridAdapter(nn.Module):
     """One trained pre-norm attention block over the cells of a frozen feature map.
 
-    `[cls; p_1..p_P; cells]` as in the ViT. Only the prompt positions are read, so only they are queries and only
-    they go through the MLP; every position is a key and a value.
+    `[cls; p_1..p_P; cells]` as in the ViT. Only the prompt positions are read, so only they are queries and
+    only they go through the MLP; every position is a key and a value.
 
     Args:
         channels: Of a cell.
@@ -154,7 +161,7 @@ class GridAdapter(nn.Module):
         return read.mean(1)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def image_branch(config: TMPTConfig, vision: VisionEncoder, target_width: int) -> nn.Module:
@@ -184,7 +191,8 @@ def image_branch(config: TMPTConfig, vision: VisionEncoder, target_width: int) -
     blocks = len(vit_blocks(vision.model)) - config.visual_prompt_start + 1
     if blocks < 1:
         raise EtudeError(
-            f"prompts from block {config.visual_prompt_start} on, but {vision.name} has {blocks + config.visual_prompt_start - 1}",
+            f"prompts from block {config.visual_prompt_start} on, but {vision.name} has "
+            f"{blocks + config.visual_prompt_start - 1}",
             "Choose an earlier --visual-prompt-start.",
         )
     prompts = VisualPrompts(
@@ -222,4 +230,5 @@ def vit_vector(vision: VisionEncoder, pixels: Tensor) -> Tensor:
     """The class token after the last block, (B, d)."""
     vit: Any = vision.model
     with torch.inference_mode():
-        return vit.layernorm(vit_prefix(vision, pixels, len(vit_blocks(vit)) + 1))[:, 0]  # type: ignore[no-any-return]
+        states: Tensor = vit.layernorm(vit_prefix(vision, pixels, len(vit_blocks(vit)) + 1))
+        return states[:, 0]
