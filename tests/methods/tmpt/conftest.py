@@ -124,17 +124,8 @@ def user_table(tmp_path: Path) -> Callable[..., Path]:
                 picture = folder / f"{example.group}.png"
                 assert isinstance(example.image, bytes)
                 picture.write_bytes(example.image)
-                writer.writerow(
-                    [
-                        example.id,
-                        example.text,
-                        picture.name,
-                        example.target,
-                        example.label,
-                        example.group,
-                        *columns.values(),
-                    ]  # fmt: skip
-                )
+                post = [example.id, example.text, picture.name, example.target, example.label, example.group]
+                writer.writerow([*post, *columns.values()])
         return tmp_path / name
 
     return write

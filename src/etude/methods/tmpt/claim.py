@@ -316,7 +316,7 @@ def _parts() -> tuple[Part, ...]:
             "fusion", "Target-prompted text and prompted picture beat each modality alone",
             (_better(TMPT, TEXT), _better(TMPT, IMAGE)),
         ),
-        Part("plain fusion", "Prompted fusion beats plain fusion of the same encoders", (_better(TMPT, CONCAT),)),
+        Part("plain fusion", "Prompted fusion beats plain fusion", (_better(TMPT, CONCAT),)),
         Part("picture", "The picture alone tells something", (_better(IMAGE, MAJORITY),)),
         Part("target phrase", "Naming the target in the prompt helps", (_better(TMPT, NO_TARGET),)),
         Part(
