@@ -169,12 +169,12 @@ def head_epochs(rows: int = 4000, epochs: int = 5) -> list[dict[str, Any]]:
     }
     for name, (config, shape) in shapes.items():
         stored = {
-            "text": StoredRows((rng.normal(size=(rows, 384)).astype(np.float32),)),
-            "image": StoredRows((rng.normal(size=(256, *shape)).astype(np.float16),)),
+            "text": StoredRows.of(rng.normal(size=(rows, 384)).astype(np.float32)),
+            "image": StoredRows.of(rng.normal(size=(256, *shape)).astype(np.float16)),
         }
         made = Rows(
             ids=tuple(map(str, range(rows))), labels=rng.integers(0, 3, rows), prompted=(), pad=0,
-            text=one_shard(stored["text"]), text_at=np.arange(rows),
+            text=stored["text"], text_at=np.arange(rows),
             image=None if config.branches == "text" else stored["image"], image_at=np.arange(rows) % 256,
             target=None,
         )  # fmt: skip
@@ -192,14 +192,6 @@ def head_epochs(rows: int = 4000, epochs: int = 5) -> list[dict[str, Any]]:
             )
         found.append({"arm": name, "rows": rows, "seconds an epoch": outcome.seconds / epochs})
     return found
-
-
-def one_shard(rows: StoredRows) -> StoredRows:
-    """The same rows in shards of the cache's size."""
-    from etude.methods.tmpt.feature_cache import SHARD
-
-    whole = rows.shards[0]
-    return StoredRows(tuple(whole[i : i + SHARD] for i in range(0, len(whole), SHARD)))
 
 
 def apart(work: Callable[..., Any], *arguments: Any) -> Any:

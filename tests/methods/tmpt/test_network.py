@@ -1,5 +1,6 @@
 """The network: what moves in each tuning mode, what each half says alone, what the gate does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -184,27 +185,38 @@ def test_the_target_decides_between_two_rows_of_one_post(tiny_bert: str, tiny_vi
 
 
 def test_a_damaged_shard_is_computed_again_and_alone(tmp_path: Path) -> None:
-    asked: list[int] = []
-
-    def compute(rows: object) -> np.ndarray:
-        asked.extend(rows)  # type: ignore[call-overload]
-        return np.array([[i, i * i] for i in rows], dtype=np.float32)  # type: ignore[attr-defined]
-
+    asked: list[str] = []
     count = 2 * SHARD + 3
-    keys = [f"{i:05d}" for i in range(count)]
-    cache = FeatureCache(tmp_path / "cache")
-    first = cache.rows({"what": 1}, keys, compute).take(range(count))
-    assert asked == list(range(count))
+    every = [f"{i:05d}" for i in range(count)]
+
+    def rows_of(keys: list[str], what: int = 1) -> np.ndarray:
+        def compute(chosen: Sequence[int]) -> np.ndarray:
+            asked.extend(keys[i] for i in chosen)
+            return np.array([[int(keys[i]), int(keys[i]) ** 2] for i in chosen], dtype=np.float32)
+
+        return FeatureCache(tmp_path / "cache").rows({"what": what}, keys, compute).take(range(len(keys)))
+
+    first = rows_of(every)
+    assert asked == every
     assert first[:, 1].tolist() == [i * i for i in range(count)]
     asked.clear()
-    assert (cache.rows({"what": 1}, keys, compute).take([5, SHARD, 5])[:, 0] == [5, SHARD, 5]).all()
-    assert asked == []
-    damaged = next((tmp_path / "cache").glob("*/00001.npy"))
-    content = bytearray(damaged.read_bytes())
-    content[-1] ^= 1
-    damaged.write_bytes(bytes(content))
-    again = cache.rows({"what": 1}, keys, compute).take(range(count))
-    assert (again == first).all()
-    assert asked == list(range(SHARD, 2 * SHARD))
-    cache.rows({"what": 2}, keys[:3], compute)
-    assert asked[-3:] == [0, 1, 2], "other settings are other features"
+    backwards = rows_of(every[::-7])
+    assert (backwards == first[::-7]).all()
+    assert asked == [], "any part of what is known is read, in any order"
+    more = rows_of(["99999", *every[:2]])
+    assert more[:, 0].tolist() == [99999, 0, 1]
+    assert asked == ["99999"], "only what is new is computed"
+    asked.clear()
+    for damage in ("flip", "delete"):
+        damaged = max((tmp_path / "cache").glob("*/*.npy"), key=lambda path: (path.stat().st_size, path.name))
+        if damage == "delete":
+            damaged.unlink()
+        else:
+            content = bytearray(damaged.read_bytes())
+            content[-1] ^= 1
+            damaged.write_bytes(bytes(content))
+        assert (rows_of(every) == first).all()
+        assert len(asked) == SHARD
+        asked.clear()
+    rows_of(every[:3], what=2)
+    assert asked == every[:3], "other settings are other features"

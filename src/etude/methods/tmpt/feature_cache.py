@@ -1,7 +1,8 @@
-"""The feature cache: what a frozen encoder says about a picture or a text, computed once.
+"""The feature cache: what a frozen encoder says about a picture or a text, computed once a machine.
 
-Arrays lie in shards of 256 rows (`.npy`, read by memory map, never pickled), each with its SHA-256 in the
-manifest. A shard that is missing or damaged is computed again, alone.
+Rows are kept by content: each encoder setting has a folder, each row a key. Rows lie in shards of at most 256
+(`.npy`, read by memory map, never pickled), whose keys and SHA-256 are in the manifest. A shard that is
+missing or damaged is dropped, and its rows are computed again when they are asked for.
 """
 
 from __future__ import annotations
@@ -24,17 +25,26 @@ Compute = Callable[[Sequence[int]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows in shards.
+    """Rows that lie in shards.
 
     Attributes:
-        shards: Memory maps of at most `SHARD` rows each.
+        shards: Memory maps, (rows of the shard, ...) each.
+        shard: The shard of each row.
+        place: Its place there.
     """
 
     shards: tuple[NDArray[Any], ...]
+    shard: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: NDArray[Any]) -> StoredRows:
+        """Rows in memory."""
+        return cls((rows,), np.zeros(len(rows), dtype=np.int64), np.arange(len(rows)))
 
     def __len__(self) -> int:
         """Number of rows."""
-        return sum(len(shard) for shard in self.shards)
+        return len(self.shard)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,10 +54,11 @@ class StoredRows:
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Rows by number, (rows, ...)."""
         wanted = np.asarray(rows)
+        shard, place = self.shard[wanted], self.place[wanted]
         found = np.empty((len(wanted), *self.shape), dtype=self.shards[0].dtype)
-        for number in np.unique(wanted // SHARD):
-            here = wanted // SHARD == number
-            found[here] = self.shards[number][wanted[here] % SHARD]
+        for number in np.unique(shard):
+            here = shard == number
+            found[here] = self.shards[number][place[here]]
         return found
 
 
@@ -68,31 +79,48 @@ class FeatureCache:
 
         Args:
             what: JSON that determines a row besides its key: encoder, revision, size.
-            keys: What each row is about, e.g. the hash of a picture; in a fixed order, without repetition.
-            compute: From row numbers to their rows.
-            label: Shown when shards are computed.
+            keys: What each row is about, e.g. the hash of a picture; without repetition.
+            compute: From places in `keys` to their rows.
+            label: Shown when rows are computed.
         """
-        address = content_hash({"what": what, "keys": list(keys)})[:32]
+        address = content_hash(what)[:32]
         folder = self.folder / address
         with locked(f"tmpt-{address}"):
-            return self._rows(folder, len(keys), compute, label)
-
-    def _rows(self, folder: Path, count: int, compute: Compute, label: str) -> StoredRows:
-        manifest = folder / "manifest.json"
-        hashes: dict[str, str] = read_json(manifest)["sha256"] if manifest.exists() else {}
-        shards = []
-        for start in range(0, count, SHARD):
-            path = folder / f"{start // SHARD:05d}.npy"
-            known = hashes.get(path.name)
-            if known is None or not path.exists() or file_hash(path) != known:
-                if known is not None:
-                    console().print(f"{label}: shard {path.name} is damaged and is computed again")
-                stop = min(start + SHARD, count)
-                if count > SHARD:
-                    console().print(f"{label}: {start:,} to {stop:,} of {count:,}")
+            manifest = _whole_shards(folder, set(keys), label)
+            held = {key for shard in manifest for key in shard["keys"]}
+            missing = [i for i, key in enumerate(keys) if key not in held]
+            for start in range(0, len(missing), SHARD):
+                chosen = missing[start : start + SHARD]
+                if len(missing) > SHARD:
+                    console().print(f"{label}: {start:,} to {start + len(chosen):,} of {len(missing):,}")
+                own = [keys[i] for i in chosen]
+                path = folder / f"{content_hash(own)[:32]}.npy"
                 with atomic_path(path) as temporary:
-                    np.save(temporary, compute(range(start, stop)), allow_pickle=False)
-                hashes[path.name] = file_hash(path)
-                write_json(manifest, {"rows": count, "sha256": hashes})
-            shards.append(np.load(path, mmap_mode="r", allow_pickle=False))
-        return StoredRows(tuple(shards))
+                    np.save(temporary, compute(chosen), allow_pickle=False)
+                manifest.append({"file": path.name, "sha256": file_hash(path), "keys": own})
+                write_json(folder / "manifest.json", manifest)
+        return _opened(folder, manifest, keys)
+
+
+def _whole_shards(folder: Path, wanted: set[str], label: str) -> list[dict[str, Any]]:
+    """The manifest's shards, without those that hold wanted rows and are not what was written."""
+    path = folder / "manifest.json"
+    whole = []
+    for shard in read_json(path) if path.exists() else []:
+        file = folder / shard["file"]
+        if wanted.isdisjoint(shard["keys"]) or (file.exists() and file_hash(file) == shard["sha256"]):
+            whole.append(shard)
+        else:
+            console().print(
+                f"{label}: a stored shard is damaged; its {len(shard['keys'])} rows are computed again"
+            )
+    return whole
+
+
+def _opened(folder: Path, manifest: Sequence[dict[str, Any]], keys: Sequence[str]) -> StoredRows:
+    wanted = set(keys)
+    used = [shard for shard in manifest if not wanted.isdisjoint(shard["keys"])]
+    lies = {key: (n, i) for n, shard in enumerate(used) for i, key in enumerate(shard["keys"])}
+    where = np.array([lies[key] for key in keys], dtype=np.int64).reshape(len(keys), 2)
+    shards = tuple(np.load(folder / shard["file"], mmap_mode="r", allow_pickle=False) for shard in used)
+    return StoredRows(shards, where[:, 0], where[:, 1])

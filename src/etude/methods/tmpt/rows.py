@@ -207,6 +207,7 @@ def text_vectors(
 
     def compute(rows: Sequence[int]) -> NDArray[np.float32]:
         order = sorted(rows, key=lambda i: -len(unique[i].ids))
+        at_row = {row: place for place, row in enumerate(rows)}
         found = np.empty((len(rows), text.dimension), dtype=np.float32)
         model: Any = text.model
         for start in range(0, len(order), BATCH):
@@ -218,7 +219,7 @@ def text_vectors(
                     input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
                 ).last_hidden_state
                 read = read_states(states, batch["attention_mask"], batch["mask_at"], readout)
-            found[[i - rows[0] for i in chosen]] = read.float().cpu().numpy()
+            found[[at_row[i] for i in chosen]] = read.float().cpu().numpy()
         return found
 
     what = {"text": text.revision, "readout": readout}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ def train_rows(
     started = time.perf_counter()
     lengths = rows.lengths if how.sort_by_length else None
     plan = BatchPlan(train, how.batch_size, how.epochs, seed, lengths)
+    devices = max(1, torch.cuda.device_count())  # the Trainer gives each of them a batch
+    epoch = math.ceil(plan.per_epoch / devices)
     groups = optimizer_groups(network, how)
     check_every_tensor_learns(network, groups, rows.batch(plan[0][:2], pad_to=how.pad_to))
     truth = rows.labels[np.asarray(valid, dtype=np.int64)]
@@ -89,14 +92,14 @@ def train_rows(
         network,
         plan,
         out=out,
-        steps=len(plan),
+        steps=epoch * how.epochs,
         batch_size=1,
         learning_rate=how.linear_rate,
         warmup=how.warmup,
         schedule="linear",
         seed=seed,
-        save_every=plan.per_epoch if len(valid) else len(plan),
-        collate=lambda items: rows.batch(items[0], pad_to=how.pad_to),
+        save_every=epoch if len(valid) else epoch * how.epochs,
+        collate=lambda items: rows.batch([row for item in items for row in item], pad_to=how.pad_to),
         label=label,
         groups=groups,
         shuffle=False,
@@ -108,7 +111,7 @@ def train_rows(
     gate = getattr(network, "gate", None)
     return FitOutcome(
         epochs=how.epochs,
-        best_epoch=(result.best_step or result.steps) // plan.per_epoch,
+        best_epoch=(result.best_step or result.steps) // epoch,
         valid_macro_f1=result.best_score,
         trained=trained,
         total=total,
