@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -67,12 +67,12 @@ def fit(
     save_every: int | None = None,
     patience: int | None = None,
     collate: Callable[[list[Any]], dict[str, Any]] | None = None,
-    optimizer: str = "adamw_torch",
-    report_to: str = "none",
-    label: str = "training",
-    groups: Sequence[Mapping[str, Any]] | None = None,
+    optimizer: str | Callable[[nn.Module], torch.optim.Optimizer] = "adamw_torch",
+    callbacks: Sequence[TrainerCallback] = (),
     shuffle: bool = True,
     score: Callable[[nn.Module], float] | None = None,
+    report_to: str = "none",
+    label: str = "training",
 ) -> FitResult:
     """Train `model` in place; afterwards it has the best weights (with evaluation) or the last ones.
 
@@ -98,14 +98,14 @@ def fit(
         save_every: Steps between checkpoints (and evaluations); a tenth of the run by default.
         patience: Stop when the evaluation loss has not improved for this many evaluations.
         collate: From items to a batch; the default stacks tensors by key.
-        optimizer: Any `optim` name of `TrainingArguments`.
-        report_to: A tracker that transformers knows, e.g. `tensorboard`.
-        label: Shown beside the progress.
-        groups: Parameter groups of AdamW with rates of their own (`params`, `lr`, `weight_decay`); by default
-            all trainable parameters with `learning_rate`.
+        optimizer: Any `optim` name of `TrainingArguments`, or from the model to an optimizer, e.g. with a
+            rate of its own for some parameters; `learning_rate` and `weight_decay` are then its business.
+        callbacks: More of the Trainer's callbacks, e.g. one that thaws parts after some steps.
         shuffle: Visit `train` in a new random order each epoch; False keeps its own order.
         score: Selects the weights instead of the evaluation loss: from the model, in evaluation mode, to a
             number of which the highest is best; asked at every save.
+        report_to: A tracker that transformers knows, e.g. `tensorboard`.
+        label: Shown beside the progress.
 
     Returns:
         Losses, steps and history.
@@ -137,7 +137,7 @@ def fit(
         warmup_steps=round(warmup * total),
         lr_scheduler_type="constant_with_warmup" if schedule in ("constant", "onecycle") else schedule,
         max_grad_norm=clip,
-        optim=optimizer,
+        optim=optimizer if isinstance(optimizer, str) else "adamw_torch",
         seed=seed,
         data_seed=seed,
         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
@@ -165,8 +165,8 @@ def fit(
         train_dataset=train,
         eval_dataset=evaluation if score is None else train,
         data_collator=collate,
-        callbacks=[_Progress(label), _MarkComplete()],
-        optimizers=(None if groups is None else torch.optim.AdamW([dict(g) for g in groups]), None),
+        optimizers=(None if isinstance(optimizer, str) else optimizer(model), None),
+        callbacks=[_Progress(label), _MarkComplete(), *callbacks],
     )
     trainer.one_cycle = schedule == "onecycle"
     trainer.shuffle, trainer.score = shuffle, score

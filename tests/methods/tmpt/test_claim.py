@@ -64,9 +64,12 @@ def test_verdicts_fall_three_ways() -> None:
     arms = {n: [counts_of(p, rng) for _ in range(3)] for n, p in (("a", 0.8), ("b", 0.5), ("c", 0.795))}
     evidence = evidence_of(**arms)
     better = [study._better(*pair).check(evidence)[0] for pair in (("a", "b"), ("b", "a"), ("a", "c"))]
-    assert better[:2] == [True, False]
-    named = evidence_of(**{study.SHUFFLED: arms["c"], study.TEXT: arms["a"]})
-    assert study._falls_back().check(named)[0] is True
+    assert better == [True, False, None]
+    wide = evidence_of(**{study.SHUFFLED: arms["c"], study.TEXT: arms["a"]})
+    assert study._falls_back().check(wide)[0] is None
+    many = [[counts_of(0.8, rng, videos=800) for _ in range(3)] for _ in range(2)]
+    narrow = evidence_of(**{study.SHUFFLED: many[0], study.TEXT: many[1]})
+    assert study._falls_back().check(narrow)[0] is True
     far = evidence_of(**{study.SHUFFLED: arms["b"], study.TEXT: arms["a"]})
     assert study._falls_back().check(far)[0] is False
     with pytest.raises(KeyError):

@@ -58,7 +58,10 @@ def test_an_animation_gives_its_first_frame_and_is_counted() -> None:
     opened, facts = open_picture(moving, "row")
     assert np.asarray(opened)[0, 0, 0] > 200
     assert facts.animated
-    assert "first frame" in picture_notices([facts])[0]
+    assert picture_notices({"17": facts}) == [
+        "1 of 1 pictures are animated: the first frame was used, e.g. of post '17'",
+        "1 of 1 pictures are not RGB (CMYK, palette, alpha, gray or 16 bits): converted, e.g. of post '17'",
+    ]
 
 
 def test_a_corrupt_and_a_cut_off_picture_are_refused_by_row() -> None:

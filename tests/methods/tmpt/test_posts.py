@@ -1,6 +1,7 @@
 """Reading what users have: every bad row is named; MMSD is read as it is published."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,8 +106,17 @@ def test_a_hydrated_folder_of_mmsd_is_read_as_it_is(tmp_path: Path) -> None:
     ]
     assert data.examples[0].full_text == "Text: text 2. Rationale: It is meant well."
     assert data.labels() == ("favor", "against", "neutral")
-    checked = hydrate_check(tmp_path)
-    assert (checked.rows, checked.complete, checked.avatars) == (6, 6, 4)
+    checked = hydrate_check(tmp_path, out=tmp_path / "look.csv")
+    assert (checked.rows, checked.complete, checked.avatars, checked.tiny) == (6, 6, 4, 0)
+    assert (tmp_path / "look.csv").read_text().count("profile picture?") == 4
+
+
+def test_a_folder_with_both_settings_of_mmsd_is_refused(tmp_path: Path) -> None:
+    folder = mmsd(tmp_path, hydrated=True)
+    shutil.copytree(folder / "in-target", folder / "zero-shot")
+    with pytest.raises(EtudeError, match="split the same posts differently"):
+        read_data(folder)
+    assert len(read_data(folder / "zero-shot").examples) == 6
 
 
 def test_an_unhydrated_folder_says_how_much_is_missing(tmp_path: Path) -> None:

@@ -46,6 +46,17 @@ def test_a_held_out_target_in_training_is_a_leak_and_refused() -> None:
         make_tasks(data, "zero-shot", hold_out=MARKET)
 
 
+def test_a_held_out_target_in_another_spelling_is_a_leak_and_refused() -> None:
+    data = made_up_posts(40)
+    shouted = MARKET.upper()
+    rows = [
+        replace(e, target=shouted) if e.target == MARKET and int(e.group) < 9 else e for e in data.examples
+    ]
+    mixed = replace(data, examples=tuple(rows), targets={**data.targets, shouted: Target(shouted, shouted)})
+    with pytest.raises(EtudeError, match="another spelling: a leak"):
+        make_tasks(mixed, "zero-shot", hold_out=MARKET)
+
+
 def test_a_target_that_may_not_be_held_out_is_refused() -> None:
     data = made_up_posts(40)
     fixed = replace(data, targets={**data.targets, MARKET: Target(MARKET, MARKET, zero_shot=False)})

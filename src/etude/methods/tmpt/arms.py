@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from etude.errors import EtudeError
 from etude.methods.tmpt.clip_head import ClipHead, clip_rows
 from etude.methods.tmpt.feature_cache import FeatureCache
 from etude.methods.tmpt.metrics import Scores, score
 from etude.methods.tmpt.model import TMPTModel
-from etude.methods.tmpt.posts import StanceExample
+from etude.methods.tmpt.posts import label_numbers
 from etude.methods.tmpt.rows import load_vision_once
 from etude.methods.tmpt.rows_training import ask_rows, train_rows
 from etude.methods.tmpt.settings import TMPTConfig, Training
@@ -164,23 +163,8 @@ def _clip_arm(
 
 def _scores(task: Task, predicted: Sequence[str]) -> Scores:
     return score(
-        numbers(task.test, task.labels),
+        label_numbers(task.test, task.labels),
         np.array([task.labels.index(label) for label in predicted], dtype=np.int64),
         task.labels,
         [e.group for e in task.test],
     )
-
-
-def numbers(examples: Sequence[StanceExample], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Label numbers of posts.
-
-    Raises:
-        EtudeError: A post has another label, or none.
-    """
-    for example in examples:
-        if example.label not in labels:
-            raise EtudeError(
-                f"{example.where or example.id}: label: {example.label!r} is not one of {', '.join(labels)}",
-                "The model knows those labels alone.",
-            )
-    return np.array([labels.index(e.label or "") for e in examples], dtype=np.int64)

@@ -1,10 +1,9 @@
-"""The paper's claim on MultiClimate: with frozen encoders and few trained parameters, do text and picture
-beat each?
+"""The paper's claim on MultiClimate: do text and picture beat each alone, with few trained parameters?
 
 Cross-validation by video: every video is tested once a seed, by a network that saw no frame of it. Rows of
 one video are near-copies, so videos and seeds are what is resampled. Settings were fixed before any result
-was seen; nothing
-is selected on tested rows: every training runs its fixed epochs and the last weights are asked.
+was seen. Nothing is selected on tested rows: every training runs its fixed epochs and its last weights are
+asked.
 """
 
 from __future__ import annotations
@@ -106,8 +105,7 @@ def claim_on(budget: Budget, *, scale: str, data: Path | None, seeds: tuple[int,
         raise EtudeError(
             f"{'no --data folder' if data is None else data}: this claim needs {' and '.join(FILES)}",
             "Parquet with id, video, frame, target, text, label, image (JPEG bytes); made from the "
-            "frames and "
-            "transcripts of github.com/werywjw/MultiClimate (CC0).",
+            "frames and transcripts of github.com/werywjw/MultiClimate (CC0).",
         )
     study = Study(tuple(files), budget, text)
     arms = [
@@ -130,9 +128,8 @@ def claim_on(budget: Budget, *, scale: str, data: Path | None, seeds: tuple[int,
         },
         columns=("trained", "gate"),
         notes=(
-            f"MultiClimate, train and dev videos together, one frame of {budget.stride}; "
-            f"{budget.folds} folds by "
-            "video, other folds for each seed. Scores are over all videos of a seed.",
+            f"MultiClimate, train and dev videos together, one frame of {budget.stride}; {budget.folds} folds "
+            "by video, other folds for each seed. Scores are over all videos of a seed.",
             "Intervals: 95 %, 2,000 resamples of videos and of seeds.",
             "All arms: the same folds, epochs, rates and head width; the last epoch's weights, no selection.",
             "The paper's figures on MultiClimate (weighted F1, fine-tuned): BERT 0.705, ViT 0.462, "

@@ -60,11 +60,9 @@ def demo(out: Path) -> Demo:
         "stance towards each of two projects",
         went_in=[
             Text(
-                f"{POSTS} synthetic posts, drawn here: words and a poster about one of two town "
-                "projects. Half of "
-                "them say in words what they want; in the others only the poster does. Each is asked "
-                "about both "
-                f"projects ({len(task.train)} rows to train, {len(task.valid)} to select, "
+                f"{POSTS} synthetic posts, drawn here: words and a poster about one of two town projects. "
+                "Half of them say in words what they want; in the others only the poster does. Each is "
+                f"asked about both projects ({len(task.train)} rows to train, {len(task.valid)} to select, "
                 f"{len(task.test)} to test)."
             ),
             *pictures,
@@ -79,6 +77,5 @@ def demo(out: Path) -> Demo:
         ],
         meaning="The same post has one stance towards the project it names and none towards the other: the "
         "target in the prompt decides which. Where text and picture point apart, a person should look. The "
-        "posts are "
-        "made up, so the scores say that it works and nothing about real posts.",
+        "posts are made up, so the scores say that it works and nothing about real posts.",
     )

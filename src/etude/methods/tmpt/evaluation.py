@@ -10,9 +10,9 @@ import numpy as np
 
 from etude.errors import EtudeError
 from etude.methods import verb
-from etude.methods.tmpt.arms import numbers
 from etude.methods.tmpt.metrics import Scores, score
 from etude.methods.tmpt.model import TMPTModel
+from etude.methods.tmpt.posts import label_numbers
 from etude.methods.tmpt.prediction import predict_posts
 from etude.methods.tmpt.reading import read_data
 from etude.methods.tmpt.reporting import scores_blocks
@@ -93,7 +93,7 @@ def evaluate(
             raise EtudeError(
                 f"{model}: its models have different labels", "Evaluate them one by one: give a model folder."
             )
-    truth = numbers(posts.examples, labels)
+    truth = label_numbers(posts.examples, labels)
     frame = predict_posts(model, posts)
     groups = [e.group for e in posts.examples]
     given = {

@@ -20,6 +20,7 @@ from etude.render import table
 
 _NAMES: dict[str, SplitName] = {"train.csv": "train", "valid.csv": "valid", "test.csv": "test"}
 FATES = ("complete", "no text", "no picture named", "picture file missing", "picture unreadable")
+AVATAR_LIKE, TINY_PICTURE = "small and square: a profile picture?", "tiny"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class HydrateResult:
         files: File to counts of each fate.
         avatars: Complete rows whose picture is small and square.
         tiny: Complete rows whose picture is tiny.
-        missing: Where the list of incomplete rows was written.
+        out: Where the rows to look at were listed.
     """
 
     rows: int
@@ -40,7 +41,7 @@ class HydrateResult:
     files: dict[str, dict[str, int]]
     avatars: int
     tiny: int
-    missing: str | None = None
+    out: str | None = None
 
     def __rich__(self) -> Any:
         """A table and the counts."""
@@ -52,8 +53,8 @@ class HydrateResult:
             f"Of these, {self.avatars} pictures are small and square (profile pictures?), {self.tiny} "
             "are tiny.",
         ]
-        if self.missing:
-            lines.append(f"The others are listed in {self.missing}.")
+        if self.out:
+            lines.append(f"Rows to look at are listed in {self.out}.")
         return Group(table(["file", *FATES], rows), *lines)
 
 
@@ -64,7 +65,8 @@ def hydrate_check(data: Path, *, images: Path | None = None, out: Path | None = 
     Args:
         data: A folder of MMSD: the whole, one data set, one setting or one target.
         images: Folder of the pictures; by default each file's own folder.
-        out: Write the incomplete rows to this file (.csv, .jsonl, .parquet): file, line, id, what is missing.
+        out: List what to look at in this file (.csv, .jsonl, .parquet): file, line, id, problem; rows that
+            are incomplete, and pictures that are tiny or look like a profile's.
 
     Returns:
         Counts for each file.
@@ -80,33 +82,24 @@ def hydrate_check(data: Path, *, images: Path | None = None, out: Path | None = 
             "part of it.",
         )
     counts: dict[str, dict[str, int]] = {}
-    lacking: list[dict[str, Any]] = []
-    avatars = tiny = 0
+    to_see: list[dict[str, Any]] = []
     for path in files:
         found = counts.setdefault(str(path.relative_to(data)), {})
         for line, row in read_rows(path):
-            fate, facts = _fate(row, images or path.parent)
+            problems = _problems(row, images or path.parent)
+            fate = next((p for p in problems if p in FATES), FATES[0])
             found[fate] = found.get(fate, 0) + 1
-            avatars += facts[0]
-            tiny += facts[1]
-            if fate != FATES[0]:
-                lacking.append(
-                    {
-                        "file": str(path),
-                        "line": line,
-                        "tweet_id": str(row.get("tweet_id", "")),
-                        "missing": fate,
-                    }
-                )
+            where = {"file": str(path), "line": line, "tweet_id": str(row.get("tweet_id", ""))}
+            to_see += [{**where, "problem": problem} for problem in problems]
     if out is not None:
-        write_records(out, lacking)
+        write_records(out, to_see)
     return HydrateResult(
         rows=sum(sum(c.values()) for c in counts.values()),
         complete=sum(c.get(FATES[0], 0) for c in counts.values()),
         files=counts,
-        avatars=avatars,
-        tiny=tiny,
-        missing=None if out is None else str(out),
+        avatars=sum(found["problem"] == AVATAR_LIKE for found in to_see),
+        tiny=sum(found["problem"] == TINY_PICTURE for found in to_see),
+        out=None if out is None else str(out),
     )
 
 
@@ -121,18 +114,18 @@ def _split_files(folder: Path) -> Iterator[tuple[Path, SplitName]]:
             yield path, _NAMES[path.name]
 
 
-def _fate(row: dict[str, Any], folder: Path) -> tuple[str, tuple[bool, bool]]:
-    """What became of a row; and whether its picture is avatar-like or tiny."""
+def _problems(row: dict[str, Any], folder: Path) -> list[str]:
+    """What is the matter with a row: what it lacks, or what is odd about its picture."""
     if not str(row.get("tweet_text") or "").strip():
-        return "no text", (False, False)
+        return ["no text"]
     named = str(row.get("tweet_image") or "").strip()
     if not named:
-        return "no picture named", (False, False)
+        return ["no picture named"]
     path = (folder / named).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
-        return "picture file missing", (False, False)
+        return ["picture file missing"]
     try:
         facts = picture_facts(path, str(path))
     except EtudeError:
-        return "picture unreadable", (False, False)
-    return "complete", (facts.avatar, facts.tiny)
+        return ["picture unreadable"]
+    return [what for what, so in ((AVATAR_LIKE, facts.avatar), (TINY_PICTURE, facts.tiny)) if so]

@@ -18,7 +18,7 @@ from etude.errors import EtudeError
 from etude.methods.tmpt.feature_cache import FeatureCache
 from etude.methods.tmpt.fusion import TMPTNetwork, build_network
 from etude.methods.tmpt.ocr import read_pictures
-from etude.methods.tmpt.posts import StanceExample
+from etude.methods.tmpt.posts import StanceExample, label_numbers
 from etude.methods.tmpt.rows import Rows, encode_posts, load_vision_once
 from etude.methods.tmpt.rows_training import FitOutcome, ask_rows, train_rows
 from etude.methods.tmpt.settings import TMPTConfig, Training
@@ -123,13 +123,7 @@ class TMPTModel:
         """
         if not self.labels:
             self.labels = tuple(sorted({e.label for e in train if e.label}))
-        unknown = [e for e in (*train, *valid) if e.label not in self.labels]
-        if unknown:
-            raise EtudeError(
-                f"{unknown[0].where or unknown[0].id}: label: {unknown[0].label!r} is not one of "
-                f"{', '.join(self.labels)}",
-                "Every post to train on needs one of the labels.",
-            )
+        label_numbers([*train, *valid], self.labels)
         for example in (*train, *valid):
             self.targets.setdefault(example.target, target_of(example.target))
         rows = self.rows([*train, *valid])

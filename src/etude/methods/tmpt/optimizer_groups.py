@@ -1,8 +1,6 @@
-"""Three learning rates, and the check that every tensor that should move is in the optimizer and has a
-gradient.
+"""Three learning rates, and the check that every trainable tensor is in the optimizer and has a gradient.
 
-In the released code the visual prompts match no group: they stay at their random start. Here that is an
-error.
+In the released code the visual prompts match no group and stay at their random start. Here that is an error.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,12 +124,24 @@ def pixel_square(source: Path | bytes, where: str, side: int) -> NDArray[np.uint
     return np.asarray(small).transpose(2, 0, 1)
 
 
-def picture_notices(facts: Sequence[PictureFacts]) -> list[str]:
-    """Counts of what a person should look at."""
-    counted = (
-        ("animated: the first frame was used", sum(f.animated for f in facts)),
-        ("not RGB (CMYK, palette, alpha, gray or 16 bits): converted", sum(f.converted for f in facts)),
-        (f"below {TINY} pixels a side", sum(f.tiny for f in facts)),
-        ("small and square, perhaps profile pictures and not the posts'", sum(f.avatar for f in facts)),
-    )
-    return [f"{count} of {len(facts)} pictures are {what}" for what, count in counted if count]
+def picture_notices(facts: Mapping[str, PictureFacts]) -> list[str]:
+    """What a person should look at: how many pictures, and the first post of each kind.
+
+    Args:
+        facts: Of each picture, by a post that has it.
+    """
+    kinds = {
+        "animated: the first frame was used": [post for post, f in facts.items() if f.animated],
+        "not RGB (CMYK, palette, alpha, gray or 16 bits): converted": [
+            post for post, f in facts.items() if f.converted
+        ],
+        f"below {TINY} pixels a side": [post for post, f in facts.items() if f.tiny],
+        "small and square, perhaps profile pictures and not the posts'": [
+            post for post, f in facts.items() if f.avatar
+        ],
+    }
+    return [
+        f"{len(posts)} of {len(facts)} pictures are {what}, e.g. of post {posts[0]!r}"
+        for what, posts in kinds.items()
+        if posts
+    ]

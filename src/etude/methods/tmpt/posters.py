@@ -1,8 +1,7 @@
 """Synthetic posts about two made-up town projects, with posters drawn by Pillow; for the demo and the tests.
 
 Each post takes a side on one project. Half of the posts say it in words; in the others only the poster does.
-Every
-post is asked about both projects: towards the one it does not mention its stance is neutral.
+Every post is asked about both projects: towards the one it does not mention its stance is neutral.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from etude.data.records import read_rows
@@ -163,6 +165,21 @@ def read_posts(
     known = {name: target_of(name, targets) for name in dict.fromkeys(e.target for e in examples)}
     _check_labels(examples, known)
     return StanceDataset(tuple(examples), known, tuple(_notices(examples, left_out)))
+
+
+def label_numbers(examples: Sequence[StanceExample], labels: Sequence[str]) -> NDArray[np.int64]:
+    """Label numbers of posts.
+
+    Raises:
+        EtudeError: A post has another label, or none.
+    """
+    for example in examples:
+        if example.label not in labels:
+            raise EtudeError(
+                f"{example.where or example.id}: label: {example.label!r} is not one of {', '.join(labels)}",
+                "Every post needs one of the model's labels.",
+            )
+    return np.array([labels.index(e.label or "") for e in examples], dtype=np.int64)
 
 
 def image_key(image: Path | bytes) -> str:

@@ -23,11 +23,9 @@ ROUND = 64
 PATIENCE = 2
 QUESTION = (
     'A user of a social network posted this picture with the words: "{text}"\n\n'
-    "What attitude towards {target} does the author of the post show? Say in a few sentences what "
-    "the words say, "
-    "what the picture adds (also text inside it), whether either is ironic or quotes somebody else, "
-    "and which "
-    "attitude follows. Do not guess beyond what is there."
+    "What attitude towards {target} does the author of the post show? Say in a few sentences what the words "
+    "say, what the picture adds (also text inside it), whether either is ironic or quotes somebody else, and "
+    "which attitude follows. Do not guess beyond what is there."
 )
 
 

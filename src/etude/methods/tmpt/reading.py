@@ -30,7 +30,7 @@ def read_data(
         allow_missing: Leave out rows without a picture.
 
     Raises:
-        EtudeError: Bad rows, or an MMSD folder without texts and pictures.
+        EtudeError: Bad rows, an MMSD folder without texts and pictures, or one with both settings.
     """
     known = read_targets(targets) if targets else None
     files = mmsd_files(data) if data.is_dir() and not (data / "dataset_info.json").exists() else {}
@@ -38,6 +38,14 @@ def read_data(
         raise EtudeError(
             f"{data}: neither a saved data set nor an MMSD folder with train.csv, valid.csv, test.csv",
             "Give a table, or the folder of one MMSD target.",
+        )
+    if (
+        len({part for path in files for part in path.relative_to(data).parts} & {"in-target", "zero-shot"})
+        > 1
+    ):
+        raise EtudeError(
+            f"{data}: holds MMSD's in-target and zero-shot files, which split the same posts differently",
+            f"Give one of them, e.g. {next(iter(files)).parent.parent}.",
         )
     return read_posts(
         data,

@@ -131,7 +131,7 @@ def encode_posts(
         config: What the network reads.
         text: The text encoder.
         readout: Where it is read.
-        labels: Labels by number; an example with another one is refused by `label_numbers`.
+        labels: Labels by number; an example with another one, or none, has -1.
         targets: Target to phrase.
         cache: Where features are kept.
         vision: The vision encoder, unless the network reads texts alone.
@@ -294,7 +294,7 @@ def _in_batches(rows: Sequence[int], pixels: StoredRows, run: Any, dtype: Any) -
 def noticed_pictures(
     examples: Sequence[StanceExample], hashes: Sequence[str], cache: FeatureCache
 ) -> list[str]:
-    """Counts of odd pictures, by their headers; each picture is counted once."""
+    """Odd pictures, by their headers; each picture is counted once."""
     keys, first, _ = distinct(hashes)
 
     def headers(rows: Sequence[int]) -> NDArray[np.bool_]:
@@ -302,7 +302,10 @@ def noticed_pictures(
         return np.array([astuple(picture_facts(picture_of(e), e.where)) for e in chosen], dtype=bool)
 
     found = cache.rows("headers", keys, headers, label="picture headers")
-    return picture_notices([PictureFacts(*map(bool, row)) for row in found.take(range(len(found)))])
+    facts = zip(first, found.take(range(len(found))), strict=True)
+    return picture_notices(
+        {examples[i].id: PictureFacts(*map(bool, row)) for i, row in sorted(facts, key=lambda x: x[0])}
+    )
 
 
 def picture_of(example: StanceExample) -> Path | bytes:

@@ -148,6 +148,14 @@ def _zero_shot(data: StanceDataset, hold_out: str, seed: int) -> Task:
             "Mark its posts as test, or leave the split column out.",
         )
     others = [e for e in data.examples if e.target != hold_out and e.split != "test"]
+    phrase = data.targets[hold_out].phrase.casefold()
+    same = [e for e in others if data.targets[e.target].phrase.casefold() == phrase]
+    if same:
+        raise EtudeError(
+            f"{same[0].where}: target: {same[0].target!r} is the held-out {hold_out!r} in another "
+            "spelling: a leak",
+            "Spell the target alike in all rows.",
+        )
     if not others:
         raise EtudeError("zero-shot needs posts about another target to train on", "Give more targets.")
     if all(e.split for e in others):
