@@ -128,8 +128,8 @@ def claim_on(budget: Budget, *, scale: str, data: Path | None, seeds: tuple[int,
         },
         columns=("trained", "gate"),
         notes=(
-            f"MultiClimate, train and dev videos together, one frame of {budget.stride}; {budget.folds} folds "
-            "by video, other folds for each seed. Scores are over all videos of a seed.",
+            f"MultiClimate, train and dev videos together, one frame of {budget.stride}; {budget.folds} "
+            "folds by video, other folds for each seed. Scores are over all videos of a seed.",
             "Intervals: 95 %, 2,000 resamples of videos and of seeds.",
             "All arms: the same folds, epochs, rates and head width; the last epoch's weights, no selection.",
             "The paper's figures on MultiClimate (weighted F1, fine-tuned): BERT 0.705, ViT 0.462, "
