@@ -53,10 +53,13 @@ def test_every_bad_row_is_named_with_its_column(tmp_path: Path, picture: str) ->
 
 
 def test_rows_without_a_picture_are_left_out_only_when_asked(tmp_path: Path, picture: str) -> None:
-    table = rows(tmp_path / "p.csv", "1,x,a.png,tea,favor", "2,x,,tea,favor")
+    table = rows(tmp_path / "p.csv", "1,x,a.png,tea,favor", "2,x,,tea,favor", "3,x,lost.png,tea,favor")
     data = read_posts(table, allow_missing=True)
     assert len(data.examples) == 1
-    assert "1 rows without a picture" in data.notices[0]
+    assert "2 rows without a picture" in data.notices[0]
+    with pytest.raises(EtudeError, match=r"there is no picture\n.*there is no file") as refused:
+        read_posts(table)
+    assert refused.value.hint.startswith("1 rows name no picture")
 
 
 def test_an_unknown_label_and_a_target_without_phrase_are_refused(tmp_path: Path, picture: str) -> None:

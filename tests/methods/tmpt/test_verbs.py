@@ -57,6 +57,9 @@ def test_train_compares_writes_and_is_there_at_once_when_asked_again(
     assert stored["tasks"]["pooled"]["arms"]["text"] == json.loads(json.dumps(task["arms"]["text"]))
     page = (tmp_path / "run" / "report.html").read_text()
     assert "concat" in page and "neutral" in page
+    differing = pl.read_csv(tmp_path / "run" / "predictions" / "pooled.csv").filter("modalities_differ")
+    assert f"different stances in {len(differing)} test posts" in page
+    assert all(str(name) in page for name in differing["id"].to_list()[:20])
     predictions = pl.read_csv(tmp_path / "run" / "predictions" / "pooled.csv")
     assert {"true_label", "text_only_label", "image_only_label"} <= set(predictions.columns)
     assert not (tmp_path / "run" / "fit").exists()

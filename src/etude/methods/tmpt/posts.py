@@ -127,7 +127,7 @@ def read_posts(
         targets: Phrases and labels; every target must then be in it.
         group_by: Column whose equal values must stay in one split, e.g. a post or a video.
         labeled: Whether every row needs a label.
-        allow_missing: Leave out rows without a picture, instead of refusing.
+        allow_missing: Leave out rows that name no picture, or one that is not there, instead of refusing.
         splits: For tables that lie in one file each: the files and their splits.
 
     Raises:
@@ -142,7 +142,7 @@ def read_posts(
         for line, row in read_rows(path if splits else source):
             where = f"{path}:{line}"
             try:
-                made = _example(row, where, folder, split, group_by, labeled)
+                made = _example(row, where, folder, split, group_by, labeled, allow_missing)
             except EtudeError as error:
                 bad.append(error.problem)
                 if len(bad) >= _MOST_ERRORS:
@@ -155,10 +155,11 @@ def read_posts(
                 continue
             examples.append(made)
     if bad:
+        unnamed = f"{left_out} rows name no picture. " if left_out else ""
         raise EtudeError(
             "\n".join(bad[:_MOST_ERRORS]),
-            "Mend these rows (id, text, image, target, label); --allow-missing leaves out rows "
-            "without picture.",
+            f"{unnamed}Mend these rows (id, text, image, target, label); --allow-missing leaves out rows "
+            "without a picture.",
         )
     if not examples:
         raise EtudeError(f"{source}: no post in it", "Give rows of id, text, image, target, label.")
@@ -190,7 +191,7 @@ def image_key(image: Path | bytes) -> str:
 
 def _example(
     row: Mapping[str, Any], where: str, folder: Path, split: SplitName | None, group_by: str | None,
-    labeled: bool,
+    labeled: bool, allow_missing: bool,
 ) -> StanceExample:  # fmt: skip
     clean = {name.strip(): value for name, value in row.items()}
     try:
@@ -210,7 +211,7 @@ def _example(
     return StanceExample(
         id=checked.id,
         text=(checked.text or "").strip(),
-        image=_image(checked.image, folder, where),
+        image=_image(checked.image, folder, where, allow_missing),
         target=checked.target.strip(),
         label=label,
         split=split or named,
@@ -238,7 +239,9 @@ def _as_row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _image(value: str | bytes | dict[str, Any] | None, folder: Path, where: str) -> Path | bytes | None:
+def _image(
+    value: str | bytes | dict[str, Any] | None, folder: Path, where: str, allow_missing: bool
+) -> Path | bytes | None:
     """The picture of a row; a path must stay within the folder."""
     if isinstance(value, dict):  # the form of `datasets`: bytes or a path
         value = value.get("bytes") or value.get("path")
@@ -250,6 +253,8 @@ def _image(value: str | bytes | dict[str, Any] | None, folder: Path, where: str)
     if not path.is_relative_to(root):
         raise EtudeError(f"{where}: image: {value!r} leads out of the folder {folder}", "")
     if not path.is_file():
+        if allow_missing:
+            return None
         raise EtudeError(f"{where}: image: there is no file {folder / value.strip()}", "")
     return path
 

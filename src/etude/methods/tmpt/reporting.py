@@ -9,6 +9,8 @@ from typing import Any
 from etude.methods.tmpt.metrics import Scores
 from etude.render import Block, Figure, Section, TableBlock, Text, new_figure, save_page
 
+MOST_POSTS, MOST_LETTERS = 20, 200
+
 
 def arms_table(name: str, task: Mapping[str, Any]) -> TableBlock:
     """Every arm of a task over its seeds."""
@@ -66,14 +68,38 @@ def scores_blocks(scores: Mapping[str, Scores], labels: Sequence[str]) -> list[B
     ]
 
 
-def write_page(path: Path, tasks: Mapping[str, Any], notices: Sequence[str]) -> Path:
-    """The page of a training run."""
+def differing_table(rows: Sequence[Mapping[str, Any]]) -> TableBlock:
+    """The first test posts whose text and picture point to different stances: those a person should see."""
+    columns = ("id", "target", "text", "label", "text_only_label", "image_only_label", "true_label")
+    return TableBlock(
+        ("post", "target", "text", "answer", "text alone", "picture alone", "truth"),
+        [[str(row[c])[:MOST_LETTERS] for c in columns] for row in rows[:MOST_POSTS]],
+        f"tmpt: text and picture point to different stances in {len(rows)} test posts"
+        + (f"; the first {MOST_POSTS}" if len(rows) > MOST_POSTS else ""),
+    )
+
+
+def write_page(
+    path: Path,
+    tasks: Mapping[str, Any],
+    notices: Sequence[str],
+    differing: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Path:
+    """The page of a training run.
+
+    Args:
+        path: The HTML file.
+        tasks: Task to its arms.
+        notices: About the data.
+        differing: Task to the test posts whose text and picture point to different stances.
+    """
     sections: list[Section | tuple[str, Sequence[Block]]] = []
     for name, task in tasks.items():
         blocks: list[Block] = [arms_table(name, task), _bars(name, task)]
         blocks += [
             class_table(found, f"{arm}, by label") for arm, found in task["arms"].items() if arm == "tmpt"
         ]
+        blocks.append(differing_table(differing[name]))
         sections.append((name, blocks))
     if notices:
         sections.append(("Notes on the data", [Text("\n\n".join(notices))]))

@@ -46,7 +46,7 @@ class TrainResult:
         from etude.render import show
 
         drawn: list[Any] = [show(arms_table(name, task)) for name, task in self.tasks.items()]
-        models = [f"model: {task['model']}" for task in self.tasks.values()]
+        models = [f"model: {Path(self.out) / task['model']}" for task in self.tasks.values()]
         return Group(*drawn, *models, *(f"note: {notice}" for notice in self.notices))
 
 
@@ -100,7 +100,7 @@ def train(
     Args:
         data: A table (CSV, TSV, JSONL, Parquet; id, text, image, target, label, perhaps split, rationale), a
             hub id, or a folder of MMSD.
-        out: Folder for models, metrics.json, predictions.csv and report.html.
+        out: Folder for models, metrics.json, predictions and report.html.
         images: Folder of the pictures; default: the table's folder.
         targets: targets.toml with the prompt phrase and the labels of each target.
         text_model: Text encoder: embedded name, directory or hub id.
@@ -130,14 +130,14 @@ def train(
         split_tags: Cut hashtags and mentions into words.
         ocr: Append the text read in the picture.
         epochs: Default: 20, zero-shot 15.
-        batch_size: Posts a step.
+        batch_size: Posts a step (paper: 64); fewer, e.g. 16, where there are only some hundred posts.
         encoder_rate: Learning rate of the text encoder.
         linear_rate: Learning rate of projections, adapter and classifier.
         prompt_rate: Learning rate of prompts and LoRA.
         weight_decay: AdamW's, on matrices.
         warmup: Share of the steps in which the rates rise.
         group_by: Column whose equal values stay in one split, e.g. post or video.
-        allow_missing: Leave out rows without a picture.
+        allow_missing: Leave out rows that name no picture, or one that is not there.
         strict: Refuse the same id or picture in two splits.
 
     Returns:
@@ -182,10 +182,9 @@ def train(
             ]
             found[task.name] = _summary(run.path, task, runs)
             notices += [n for n in runs[0]["notices"] if n not in notices]
-        for task in tasks:
-            _write_predictions(run.path, task, found[task.name])
+        differing = {task.name: _write_predictions(run.path, task, found[task.name]) for task in tasks}
         write_json(run.path / "metrics.json", {"setting": setting, "tasks": found, "notices": notices})
-        write_page(run.path / "report.html", found, notices)
+        write_page(run.path / "report.html", found, notices, differing)
         result = TrainResult(out=str(out), tasks=found, notices=tuple(notices))
         run.complete(asdict(result))
         shutil.rmtree(run.path / "fit", ignore_errors=True)
@@ -264,8 +263,12 @@ def _summary(path: Path, task: Task, runs: Sequence[dict[str, Any]]) -> dict[str
     }
 
 
-def _write_predictions(path: Path, task: Task, found: dict[str, Any]) -> None:
-    """The kept model's predictions for the test posts, with their labels."""
+def _write_predictions(path: Path, task: Task, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The kept model's predictions for the test posts, with their labels.
+
+    Returns:
+        Those in which text and picture point to different stances, with the text.
+    """
     import polars as pl
 
     from etude.methods.tmpt.model import TMPTModel
@@ -275,6 +278,8 @@ def _write_predictions(path: Path, task: Task, found: dict[str, Any]) -> None:
     frame = model.predict(task.test).with_columns(pl.Series("true_label", [e.label for e in task.test]))
     with atomic_path(path / "predictions" / f"{folder_name(task.name)}.csv") as temporary:
         frame.write_csv(temporary)
+    frame = frame.with_columns(pl.Series("text", [e.text for e in task.test]))
+    return frame.filter("modalities_differ").to_dicts()
 
 
 def find_model(path: Path, target: str | None = None) -> dict[str, Path]:
