@@ -39,6 +39,7 @@ from etude.methods.tmpt.rows_training import ask_rows, train_rows
 from etude.methods.tmpt.settings import TMPTConfig, Training
 from etude.methods.tmpt.visual_prompts import vit_vector
 from etude.models import VisionEncoder, load_encoder, load_vision
+from etude.models.quiet import quiet_transformers
 
 BATCH, PADDED, RATE, BLOCKS = 16, 400, 1e-3, 12
 CNN, VIT = "efficientnet-lite0", "vit"
@@ -86,7 +87,8 @@ def vision_of(kind: str, folder: Path) -> str:
         intermediate_size=768,
         image_size=SIDES[VIT],
     )
-    ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "vit")
+    with quiet_transformers():
+        ViTModel(config, add_pooling_layer=False).save_pretrained(folder / "vit")
     return str(folder / "vit")
 
 
@@ -239,7 +241,7 @@ def apart(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def main(*, quick: bool) -> dict[str, Any]:
-    train, test, epochs = (32, 16, 1) if quick else (96, 300, 3)
+    train, test, epochs = (32, 16, 1) if quick else (96, 300, 2)
     cnn = {
         "ours": apart(ours, CNN, train, test, epochs),
         "ours, padded to 400": apart(ours, CNN, train, test, epochs, PADDED),
