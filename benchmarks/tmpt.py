@@ -241,7 +241,7 @@ def apart(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def main(*, quick: bool) -> dict[str, Any]:
-    train, test, epochs = (32, 16, 1) if quick else (96, 300, 2)
+    train, test, epochs = (32, 16, 1) if quick else (64, 150, 1)
     cnn = {
         "ours": apart(ours, CNN, train, test, epochs),
         "ours, padded to 400": apart(ours, CNN, train, test, epochs, PADDED),
