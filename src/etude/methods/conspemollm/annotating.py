@@ -101,7 +101,7 @@ def affect(
         base_url,
         accept_nrc_licence,
     )
-    annotator = AffectAnnotator(settings)
+    annotator = AffectAnnotator(settings, out / "responses.sqlite")
     config = {
         "affect": annotator.identity,
         "texts": content_hash([[row.id, row.text] for row in rows]),

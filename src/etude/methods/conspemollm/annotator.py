@@ -24,6 +24,7 @@ from etude.methods.conspemollm.lexicons import (
 )
 from etude.methods.conspemollm.llm_affect import LLM_COLUMNS, llm_affect
 from etude.methods.conspemollm.vad_head import HeadKind, VadHead, vad_head, vad_of
+from etude.models import StoredChat
 from etude.runs import content_hash, file_hash
 
 Provider: TypeAlias = Literal["lexicon", "vad", "llm", "nrc"]
@@ -69,13 +70,15 @@ class AffectAnnotator:
 
     Args:
         settings: Which providers, and what they need.
+        store: File that keeps a chat model's answers, where it has no store of its own.
 
     Raises:
         EtudeError: An unknown provider, one that lacks what it needs, or the NRC lexicon without its licence.
     """
 
-    def __init__(self, settings: AffectSettings) -> None:
+    def __init__(self, settings: AffectSettings, store: Path | None = None) -> None:
         self.settings = settings
+        self.store = store
         self.counts: Counter[str] = Counter()
         self.notices: list[str] = []
         unknown = [name for name in settings.providers if name not in COLUMNS]
@@ -142,11 +145,19 @@ class AffectAnnotator:
                 }
                 for row in vad_of(self.head, texts)
             ]
-        from etude.models import chat_model
-
         assert self.settings.model is not None
-        chat = chat_model(self.settings.model, base_url=self.settings.base_url)
+        chat = keeping_chat(self.settings.model, self.settings.base_url, self.store)
         return list(llm_affect(chat, texts, self.counts))
+
+
+def keeping_chat(name: str, base_url: str | None, store: Path | None) -> StoredChat:
+    """A chat model; one that has no store of its own keeps its answers in `store`."""
+    from etude.models import chat_model
+
+    chat = chat_model(name, base_url=base_url)
+    if chat.store is None and store is not None and not name.startswith("replay/"):
+        return chat_model(name, base_url=base_url, store=store)
+    return chat
 
 
 def verbalize(values: dict[str, float | None]) -> str:

@@ -137,5 +137,5 @@ class ConDIDBuilder:
                 output=asked.answer(labels),
                 source=source,
                 topic=topic,
-            )  # fmt: skip
+            )
         )

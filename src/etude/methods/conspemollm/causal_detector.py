@@ -66,6 +66,11 @@ class CausalDetector:
         self.wrapped: Any = None  # the PEFT model around lm.model, when there are adapters
 
     @property
+    def network(self) -> Any:
+        """The transformers model itself, with its adapters inside."""
+        return self.lm.model
+
+    @property
     def most(self) -> int | None:
         """Tokens of prompt and answer together: never more than the model's positions."""
         given, own = self.settings.max_length, self.lm.context_length
@@ -106,8 +111,8 @@ class CausalDetector:
             return StageReport(**run.record(name))
         encoded = self.encode(rows)
         if self.settings.checkpointing:
-            self.lm.model.gradient_checkpointing_enable()
-            self.lm.model.enable_input_require_grads()
+            self.network.gradient_checkpointing_enable()
+            self.network.enable_input_require_grads()
         fitted = fit(
             AnswerLoss(self.lm.model),
             PackedRows(encoded, how.pack_tokens, self.settings.seed),
@@ -124,7 +129,7 @@ class CausalDetector:
             collate=collate_packs,
             label=name,
         )
-        self.lm.model.eval()
+        self.network.eval()
         save_trained(self.lm.model, weights)
         losses = [entry["loss"] for entry in fitted.history if "loss" in entry]
         report = StageReport(
@@ -173,7 +178,7 @@ class CausalDetector:
         room = sum(map(len, answers)) if task.multi_label else max(map(len, answers))
         room += 2 * len(answers) if task.multi_label else 0
         prompts = [encode_prompt(self.lm.tokenizer, one, self.most, room, shots)[0] for one in flat]
-        self.lm.model.eval()
+        self.network.eval()
         if task.multi_label:
             _, each = listed_probabilities(
                 self.lm, prompts, task.classes, str(frame_words["separator"]), str(frame_words["none"])
@@ -217,7 +222,8 @@ class CausalDetector:
         lm = load_causal_lm(settings.model, dtype=settings.dtype)
         adapted = PeftModel.from_pretrained(lm.model, str(folder / ADAPTER))
         adapted.eval()
-        return cls(settings, replace(lm, model=adapted.get_base_model()))
+        inner: Any = adapted.get_base_model()
+        return cls(settings, replace(lm, model=inner))
 
     def _pieces(
         self,

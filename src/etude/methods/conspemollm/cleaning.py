@@ -1,4 +1,4 @@
-"""Texts as they come from the web: HTML remnants, control characters, empty ones, other languages; all counted."""
+"""Texts as they come from the web: HTML remnants, control characters, empty or foreign ones; all counted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections import Counter
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<!--.*?-->", re.DOTALL)
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9a-fA-F]{1,5}|[a-zA-Z]{2,10});")
 _WORD = re.compile(r"[^\W\d_]+")
-_ENGLISH = frozenset(
-    ["the", "of", "and", "to", "a", "in", "is", "that", "it", "was", "for", "on", "are", "with", "as", "be", "this", "have", "from", "or", "had", "by", "not", "but", "what", "all", "were", "we", "when", "your", "can", "said", "there", "use", "an", "each", "which", "do", "how", "if", "will", "up", "about", "out", "them", "then", "so", "some", "these", "would", "into", "has", "more", "no", "they", "you", "he", "she", "his", "her", "their", "our", "my", "i", "me", "us", "who", "why", "did", "been", "than", "its", "just"]
+_ENGLISH_WORDS = (
+    "the of and to a in is that it was for on are with as be this have from or had by not but what all were "
+    "we when your can said there use an each which do how if will up about out them then so some these would "
+    "into has more no they you he she his her their our my i me us who why did been than its just"
 )
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
 _LEAST_WORDS = 12  # shorter texts say too little about their language
 
 

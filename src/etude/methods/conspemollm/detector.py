@@ -160,7 +160,7 @@ class ConspEmo:
         chosen = [one for one in examples if one.task in self.tasks]
         if not chosen:
             raise EtudeError(f"no example of {', '.join(self.tasks)}", "Build some, or name other tasks.")
-        stage_a = self._stage_a(run, sentences, affect_examples)
+        stage_a = self.tune_on_affect(run, sentences, affect_examples)
         if self.family == "causal":
             held = [one for one in held_out if one.task in self.tasks]
             rows, dev = self.instructions(chosen), self.instructions(held)
@@ -173,9 +173,10 @@ class ConspEmo:
         self.save(run.path)
         return FitReport(stage_a, stage_b, len(chosen))
 
-    def _stage_a(
-        self, run: Run, sentences: EmoBank | None, affect_examples: Sequence[Instruction]
+    def tune_on_affect(
+        self, run: Run, sentences: EmoBank | None, affect_examples: Sequence[Instruction] = ()
     ) -> StageReport | None:
+        """Stage A of route affect-base, or nothing on the other routes."""
         if self.settings.route != "affect-base":
             return None
         if sentences is None and not affect_examples:
@@ -294,7 +295,7 @@ class ConspEmo:
 
     def evaluate(self, examples: Sequence[Example]) -> dict[str, Scores]:
         """Scores on examples, by task, with intervals over groups."""
-        found = {}
+        found: dict[str, Scores] = {}
         for name in dict.fromkeys(one.task for one in examples if one.task in self.tasks):
             chosen = [one for one in examples if one.task == name]
             labels: list[tuple[int, ...] | None] = [None] * len(chosen)
@@ -338,7 +339,7 @@ class ConspEmo:
         stored = read_json(folder / FILE)
         if stored["wording"] != wording_hash():
             raise EtudeError(
-                f"{folder}: was trained with the wording {stored['wording']}, this version has {wording_hash()}",
+                f"{folder}: trained with wording {stored['wording']}, this version has {wording_hash()}",
                 "Train again, or use the version of etude it was trained with.",
             )
         fields = dict(stored["settings"])

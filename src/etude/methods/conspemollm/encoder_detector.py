@@ -189,7 +189,8 @@ class EncoderDetector:
             first, last = float(np.mean(losses[:3])), float(np.mean(losses[-3:]))
             report = StageReport(len(rows), 0, fitted.steps, first, last)
             run.finish(name, vars(report))
-        self.encoder.model.eval()
+        network_: Any = self.encoder.model
+        network_.eval()
         self.tuned = True
         if tuning == "lora":  # adapters go into the weights: from here on it is an ordinary encoder
             self.encoder = replace(self.encoder, model=_merged(self.encoder.model))
@@ -251,7 +252,7 @@ def _merged(model: Any) -> Any:
 
     for name, part in list(model.named_modules()):
         if isinstance(part, LoraLayer):
-            part.merge()  # type: ignore[attr-defined]
+            part.merge()
             parent = model.get_submodule(name.rpartition(".")[0])
             setattr(parent, name.rpartition(".")[2], part.get_base_layer())
     return model

@@ -1,4 +1,4 @@
-"""The verb `evaluate`: is affect worth it on your data? Or: how good is this detector on held-out examples?"""
+"""The verb `evaluate`: is affect worth it on your data; or how good is this detector."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def evaluate(
     seed: int = 0,
     out: Path | None = None,
 ) -> EvaluateResult:
-    """Does affect help on your data? Text alone and text with affect on the same grouped folds, with a verdict.
+    """Does affect help on your data? Text alone and text with affect on the same grouped folds, with a
+    verdict.
 
     With --detector: the scores of a trained detector on held-out examples instead.
 

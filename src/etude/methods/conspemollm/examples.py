@@ -34,7 +34,8 @@ class Example(BaseModel):
         output: The answer, e.g. `1. conspiracy`.
         source: `coco`, `loco`, `synthetic`, or where a row of the user's came from.
         split: `train`, `dev` or `test`.
-        topic: The theory or event the text was collected for, if known; what cross-topic evaluation holds out.
+        topic: The theory or event the text was collected for, if known; what cross-topic evaluation holds
+            out.
         group: Rows of one group never straddle splits; 0 or more.
     """
 
@@ -83,7 +84,8 @@ class Example(BaseModel):
             raise ValueError("the instruction is empty")
         if self.conspiracy_task.read(self.output) is None:
             raise ValueError(
-                f"output {self.output!r} is no class of {self.task}: {', '.join(self.conspiracy_task.classes)}"
+                f"output {self.output!r} is no class of {self.task}: "
+                + ", ".join(self.conspiracy_task.classes)
             )
         return self
 

@@ -8,6 +8,7 @@ is the answer and no further token is read; else every label's tokens are scored
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,8 @@ def label_probabilities(
         console().print(
             f"note: {lm.name} gives values that are not finite in half precision; going on in float32"
         )
-        lm.model.float()
+        model: Any = lm.model
+        model.float()
         scores = _scores(lm, rows, tails)
     if not np.isfinite(scores).all():
         raise EtudeError(

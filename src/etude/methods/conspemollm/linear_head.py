@@ -51,8 +51,10 @@ class LinearHead:
         cls, name: str, tensors: Mapping[str, NDArray[np.float64]], multi_label: bool
     ) -> LinearHead:
         """What `tensors` gave."""
-        fields = ("weights", "bias", "center", "scale")
-        return cls(*(tensors[f"{name}.{field}"] for field in fields), multi_label)
+        weights, bias, center, scale = (
+            tensors[f"{name}.{field}"] for field in ("weights", "bias", "center", "scale")
+        )
+        return cls(weights, bias, center, scale, multi_label)
 
 
 def fit_head(

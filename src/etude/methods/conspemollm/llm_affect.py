@@ -1,4 +1,4 @@
-"""Affect by a chat model: seven short questions for each text, answered once and kept in the response store."""
+"""Affect by a chat model: seven short questions for each text, answered once and kept."""
 
 from __future__ import annotations
 

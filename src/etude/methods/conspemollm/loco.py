@@ -107,7 +107,8 @@ def read_documents(path: Path, wanted: set[str]) -> dict[str, str]:
             [str(path), _MOST_BYTES],
         ).fetchall()
         any_id = connection.execute(
-            "SELECT count(doc_id) FROM (SELECT doc_id FROM read_json(?, columns={doc_id: 'VARCHAR', txt: 'VARCHAR'}, "
+            "SELECT count(doc_id) FROM (SELECT doc_id FROM read_json(?, "
+            "columns={doc_id: 'VARCHAR', txt: 'VARCHAR'}, "
             "maximum_object_size=?) LIMIT 5)",
             [str(path), _MOST_BYTES],
         ).fetchone()

@@ -86,7 +86,7 @@ def scores_of(
     precision, recall, f1 = rates(total)
     support = total[0] + total[2]
     share = support / max(1.0, support.sum())
-    present = support > 0
+    present = total.sum(0) > 0
 
     def interval(kind: str) -> tuple[float, float]:
         def resampled(rows: NDArray[np.intp], _: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -116,7 +116,7 @@ def scores_of(
 
 
 def macro_f1(true: Sequence[int], said: Sequence[int], classes: int) -> float:
-    """Mean F1 of the classes that occur among the right ones."""
+    """Mean F1 of the classes that occur among the right or the predicted ones."""
     return _mean_f1(confusion([(t,) for t in true], [(s,) for s in said], classes).sum(0), "macro")
 
 
@@ -176,4 +176,4 @@ def _mean_f1(total: NDArray[np.float64], kind: str) -> float:
     support = total[0] + total[2]
     if not support.sum():
         return 0.0
-    return float(f1[support > 0].mean()) if kind == "macro" else float(f1 @ support / support.sum())
+    return float(f1[total.sum(0) > 0].mean()) if kind == "macro" else float(f1 @ support / support.sum())

@@ -18,8 +18,8 @@ MISUSE = (
     "come from few annotators who disagree with each other (LOCO: a single annotator or a majority, with "
     "cases marked uncertain; COCO: the maximum over categories), from a few events, from one language and "
     "from the years 2012 to 2021. Scores on other topics fall sharply, and a text on a real scandal can look "
-    "like one on an invented one. State the error rates on your own annotated sample beside every figure that "
-    "you publish with it."
+    "like one on an invented one. State the error rates on your own annotated sample beside every figure "
+    "that you publish with it."
 )
 
 
@@ -41,9 +41,11 @@ def write_card(folder: Path, detector: ConspEmo, report: FitReport, notes: Seque
         f"- base model: `{s.model}` ({detector.family}), tuned: {s.tuning}",
         f"- tasks: {', '.join(detector.tasks)}",
         f"- affect route: {route_in_words(s)}",
-        f"- examples: {report.examples}; seed {s.seed}; wording {wording_hash()}; weights {detector.revision}",
+        f"- examples: {report.examples}; seed {s.seed}",
+        f"- wording {wording_hash()}; weights {detector.revision}",
         *(
-            f"- {name}: {stage.rows} rows, {stage.steps} steps, loss {stage.first_loss:.3f} to {stage.last_loss:.3f}"
+            f"- {name}: {stage.rows} rows, {stage.steps} steps, "
+            f"loss {stage.first_loss:.3f} to {stage.last_loss:.3f}"
             for name, stage in (("stage A", report.stage_a), ("stage B", report.stage_b))
             if stage is not None
         ),
@@ -55,8 +57,8 @@ def write_card(folder: Path, detector: ConspEmo, report: FitReport, notes: Seque
         "",
         "## Licences",
         "",
-        "EmoBank is CC BY-SA 4.0 (Buechel & Hahn 2017): a detector of route affect-base, or with VAD features, is "
-        "trained on it. LOCO's and COCO's texts may not be passed on; neither may files that hold them.",
+        "EmoBank is CC BY-SA 4.0 (Buechel & Hahn 2017): a detector of route affect-base, or with VAD "
+        "features, is trained on it. LOCO's and COCO's texts may not be passed on; neither may files that hold them.",
     ]
     path = folder / "README.md"
     write_text(path, "\n".join(lines) + "\n")

@@ -13,6 +13,7 @@ import numpy as np
 from etude.data import write_records
 from etude.errors import EtudeError
 from etude.methods import verb
+from etude.methods.conspemollm.annotator import keeping_chat
 from etude.methods.conspemollm.detector import FILE, ConspEmo
 from etude.methods.conspemollm.examples import read_examples
 from etude.methods.conspemollm.metrics import Scores, scores_of
@@ -87,12 +88,14 @@ def predict(
     """Label texts; the same command after a kill goes on where it was.
 
     Args:
-        detector: A folder written by train; or, as a baseline, a chat model as it is (smollm2, a folder, org/name,
+        detector: A folder written by train; or, as a baseline, a chat model as it is (smollm2, a folder,
+            org/name,
             openai/MODEL, inspect/PROVIDER/MODEL).
         texts: CSV, JSONL or Parquet with id, text and perhaps label (which is then scored against).
         task: intention, theory-type, judgment, relatedness or topic.
         theory: For relatedness: coronavirus, "sandy hook", or a theory in your own words.
-        answers: Of an untuned model: scored (the likeliest label, local models) or free (what it writes; an answer
+        answers: Of an untuned model: scored (the likeliest label, local models) or free (what it writes; an
+            answer
             that names no class is invalid).
         shots: Solved examples in the prompt of an untuned model (needs --examples).
         examples: Where these come from: a folder written by build.
@@ -111,7 +114,7 @@ def predict(
     solved = shots_from(read_examples(examples), asked, shots) if shots and examples else []
     if shots and not examples:
         raise EtudeError("--shots needs solved examples", "Give --examples FOLDER, written by build.")
-    work, identity = _worker(detector, asked, theory, answers, solved, base_url, max_length)
+    work, identity = _worker(detector, asked, theory, answers, solved, base_url, max_length, out)
     config = {
         "detector": identity,
         "task": task,
@@ -130,8 +133,8 @@ def predict(
         file = out / f"predictions.{format}"
         write_records(file, found)
         if run.result is None:
-            scores = {task: one} if (one := score_rows(asked, rows, found)) else {}
-            plain = {name: asdict(one) for name, one in scores.items()}
+            scored = score_rows(asked, rows, found)
+            plain = {} if scored is None else {str(task): asdict(scored)}
             write_json(
                 out / "metrics.json",
                 {
@@ -143,12 +146,12 @@ def predict(
                 },
             )
             run.complete({"scores": plain})
-        scores = {name: restored(one) for name, one in (run.result or {"scores": {}})["scores"].items()}
+        told = {name: restored(one) for name, one in run.result["scores"].items()}
     labels = Counter(str(row["label"]) for row in found)
     notices = warnings_of(counts, len(rows))
     if labels[INVALID]:
         notices.append(f"{labels[INVALID]} of {len(rows)} answers name no class: invalid")
-    return PredictResult(str(file), dict(labels), scores, notices)
+    return PredictResult(str(file), dict(labels), told, notices)
 
 
 def score_rows(task: ConspTask, rows: Sequence[TextRow], found: Sequence[dict[str, Any]]) -> Scores | None:
@@ -186,6 +189,7 @@ def _worker(
     shots: Sequence[tuple[str, str]],
     base_url: str | None,
     max_length: int | None,
+    out: Path,
 ) -> tuple[_Work, dict[str, Any]]:
     """What labels a shard, and what it is."""
     if (Path(detector) / FILE).is_file():
@@ -198,9 +202,7 @@ def _worker(
             )
         return lambda part: trained.predict_rows(part, task.name, theory), trained.identity
     if answers == "free" or detector.startswith(("openai/", "inspect/", "scripted/", "replay/")):
-        from etude.models import chat_model
-
-        chat = chat_model(detector, base_url=base_url)
+        chat = keeping_chat(detector, base_url, out / "responses.sqlite")
         statement = task.statement(theory)
         return lambda part: ask(chat, task, statement, part, shots), {"model": detector, "answers": "free"}
     plain = ConspEmo(

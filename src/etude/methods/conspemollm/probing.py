@@ -12,14 +12,14 @@ from etude.data import write_records
 from etude.errors import EtudeError
 from etude.evidence import Interval, mcnemar_p_value, wilson_interval
 from etude.methods import verb
-from etude.methods.conspemollm.annotator import AffectAnnotator, AffectSettings
+from etude.methods.conspemollm.annotator import AffectAnnotator, AffectSettings, keeping_chat
 from etude.methods.conspemollm.detector import ConspEmo
 from etude.methods.conspemollm.examples import Example, Split, read_examples
 from etude.methods.conspemollm.lexicons import vader_scores
 from etude.methods.conspemollm.tasks import TaskName, short_name, task_named
 from etude.methods.conspemollm.tone_shift import Shifted, Tone, rewrite, swap_words
 from etude.methods.conspemollm.wordings import wording_hash
-from etude.models import ChatModel, chat_model
+from etude.models import ChatModel
 from etude.render import table
 from etude.runs import Run, content_hash, write_json
 
@@ -130,14 +130,19 @@ def probe(
     if not examples:
         raise EtudeError(f"{data}: no conspiracy text in split {split}", "Name another --split.")
     config = {
-        "detector": trained.identity, "kind": kind, "tone": tone, "rewriter": rewriter, "judge": judge, "task": task,
+        "detector": trained.identity, "kind": kind, "tone": tone, "task": task, "rewriter": rewriter,
+        "judge": judge,
         "texts": content_hash([[one.id, one.input] for one in examples]), "wording": wording_hash(),
     }  # fmt: skip
     with Run(out, config, command="conspemollm probe") as run:
         texts = [one.input for one in examples]
         shifted = [
-            Shifted(**one) for one in run.step("shift", lambda: [vars(s) for s in _shift(texts, kind, tone, rewriter, judge, base_url)])
-        ]  # fmt: skip
+            Shifted(**one)
+            for one in run.step(
+                "shift",
+                lambda: [vars(s) for s in _shift(texts, kind, tone, rewriter, judge, base_url, out)],
+            )
+        ]
         result = _compare(trained, examples, shifted, kind, tone, target, emobank, out)
         write_json(out / "metrics.json", {**trained.identity, **asdict(result), "file": None})
         if run.result is None:
@@ -146,13 +151,19 @@ def probe(
 
 
 def _shift(
-    texts: list[str], kind: Kind, tone: Tone, rewriter: str | None, judge: str | None, base_url: str | None
+    texts: list[str],
+    kind: Kind,
+    tone: Tone,
+    rewriter: str | None,
+    judge: str | None,
+    base_url: str | None,
+    out: Path,
 ) -> list[Shifted]:
     if kind == "lexicon-swap":
         return [swap_words(text, tone) for text in texts]
     assert rewriter is not None
-    checker: ChatModel | None = chat_model(judge, base_url=base_url) if judge else None
-    return rewrite(chat_model(rewriter, base_url=base_url), texts, tone, checker)
+    checker: ChatModel | None = keeping_chat(judge, base_url, out / "responses.sqlite") if judge else None
+    return rewrite(keeping_chat(rewriter, base_url, out / "responses.sqlite"), texts, tone, checker)
 
 
 def _compare(
@@ -195,7 +206,8 @@ def _compare(
     )  # fmt: skip
     return ProbeResult(
         kind=kind, tone=tone, texts=len(kept), before=wilson_interval(int(hit[0].sum()), len(kept)),
-        after=wilson_interval(int(hit[1].sum()), len(kept)), lost=lost, won=won, p_value=mcnemar_p_value(lost, won),
+        after=wilson_interval(int(hit[1].sum()), len(kept)), lost=lost, won=won,
+        p_value=mcnemar_p_value(lost, won),
         probability_change=float((chance[1] - chance[0]).mean()), tone_before=tones[0], tone_after=tones[1],
         left_out=len(examples) - len(kept), file=str(file),
     )  # fmt: skip

@@ -84,7 +84,7 @@ def encode_prompt(
             return ids, True
         room -= max(1, len(ids) + answer_tokens - most)
     raise EtudeError(
-        f"instruction and answer take {around + answer_tokens} of {most} tokens, which leaves no room for the text",
+        f"instruction and answer take {around + answer_tokens} of {most} tokens: no room for the text",
         "Use a longer --max-length, or a model with a longer context.",
     )
 
@@ -97,7 +97,7 @@ def encode_row(tokenizer: Any, one: Instruction, most: int | None) -> Encoded:
     """
     if tokenizer.eos_token_id is None:
         raise EtudeError("the tokenizer has no end token", "Set eos_token in its tokenizer_config.json.")
-    answer = encode_answer(tokenizer, one.answer) + [int(tokenizer.eos_token_id)]
+    answer = [*encode_answer(tokenizer, one.answer), int(tokenizer.eos_token_id)]
     prompt, cut = encode_prompt(tokenizer, one, most, len(answer))
     return Encoded(prompt + answer, [IGNORED] * len(prompt) + answer, cut)
 

@@ -41,7 +41,8 @@ class PairedDifference:
 
     def __str__(self) -> str:
         """As `+0.003 [-0.012, 0.018], corrected se 0.008, p 0.71`."""
-        return f"{self.mean:+.3f} [{self.low:.3f}, {self.high:.3f}], corrected se {self.error:.3f}, p {self.p_value:.2g}"
+        interval = f"[{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.mean:+.3f} {interval}, corrected se {self.error:.3f}, p {self.p_value:.2g}"
 
 
 def corrected_resampled_t(differences: Sequence[float], test_share: float) -> PairedDifference:

@@ -46,7 +46,8 @@ class Settings:
 
     Args:
         model: An encoder or a causal language model, by name.
-        route: `none`, `affect-base` (R1: stage A on affect tasks, then stage B), `affect-features` (R2: affect
+        route: `none`, `affect-base` (R1: stage A on affect tasks, then stage B), `affect-features` (R2:
+            affect
             values beside the text vector) or `affect-prompt` (R3: affect values in the prompt).
         shuffle_affect: The control of the route: affect examples (R1) or values (R2, R3) of other texts.
         tuning: What is trained: `head` alone (encoder), the `last2` layers (encoder), `lora` or `full`.

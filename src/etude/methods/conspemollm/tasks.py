@@ -1,4 +1,5 @@
-"""The five ConDID tasks: what is asked, the classes, and how an answer is written and read (paper, section 3).
+"""The five ConDID tasks: what is asked, the classes, and how an answer is written and read (paper, section
+3).
 
 `intention` and `theory-type` come from COCO's tweets; `judgment`, `relatedness` and `topic` from LOCO's
 articles. Class names of intention and relatedness are those of the released samples; the statements are ours.
@@ -122,7 +123,7 @@ def task_named(name: str) -> ConspTask:
 
 
 def task_of_statement(instruction: str) -> ConspTask | None:
-    """The task whose class names all stand in an instruction, as in the released samples; None without one."""
+    """The task whose class names all stand in an instruction, as in the released samples, or None."""
     said = instruction.casefold()
     fitting = [
         task

@@ -92,5 +92,7 @@ def warnings_of(counts: Counter[str], total: int) -> list[str]:
 
 
 def shard_slices(rows: Sequence[Any], size: int) -> list[tuple[int, int]]:
-    """Slices of a file, always the same ones: what a resumed run computes does not depend on where it stopped."""
+    """Slices of a file, always the same ones: what a resumed run computes does not depend on where it
+    stopped.
+    """
     return [(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]

@@ -120,11 +120,14 @@ def train(
     Args:
         data: A folder written by build, or a file of examples (ours, the release's, or its trainer's layout).
         tasks: One or more of intention, theory-type, judgment, relatedness, topic.
-        model: An encoder (minilm, a folder, org/name) or a causal language model (smollm2, a folder, org/name).
-        route: none; affect-base (R1, the paper's: tune on affect first); affect-features (R2: affect values beside
+        model: An encoder (minilm, a folder, org/name) or a causal language model (smollm2, a folder,
+            org/name).
+        route: none; affect-base (R1, the paper's: tune on affect first); affect-features (R2: affect values
+            beside
             the text vector, encoders); affect-prompt (R3: affect values in the prompt, language models).
         shuffle_affect: The route's control: the affect of other texts.
-        tuning: head (encoders: a logistic head on the frozen encoder), last2, lora or full; by default head for
+        tuning: head (encoders: a logistic head on the frozen encoder), last2, lora or full; by default head
+            for
             encoders, lora for language models.
         emobank: EmoBank's CSV, for affect-base and the vad provider.
         affect_examples: Affect instructions of your own (instruction, input, output) for affect-base instead.
@@ -217,10 +220,14 @@ def train(
 
 def _stored(result: dict, out: Path) -> TrainResult:  # type: ignore[type-arg]
     kept = result["report"]
-    stages = [StageReport(**kept[name]) if kept[name] else None for name in ("stage_a", "stage_b")]
+    stage_a, stage_b = (StageReport(**kept[name]) if kept[name] else None for name in ("stage_a", "stage_b"))
     scores = {name: restored(one) for name, one in result["scores"].items()}
     return TrainResult(
-        str(out), result["route"], FitReport(*stages, kept["examples"]), scores, str(out / "README.md")
+        str(out),
+        result["route"],
+        FitReport(stage_a, stage_b, kept["examples"]),
+        scores,
+        str(out / "README.md"),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,14 +111,15 @@ def train_vad_head(
     vectors = text_vectors(encoder, train.texts)
     if kind == "ridge":
         fitted = RidgeCV(alphas=_ALPHAS).fit(vectors, train.ratings)
-        layers = ((fitted.coef_.T.astype(np.float64), fitted.intercept_.astype(np.float64)),)
+        layers: tuple[Any, ...] = ((fitted.coef_.T.astype(np.float64), fitted.intercept_.astype(np.float64)),)
     else:
         fitted = MLPRegressor(
             (64,), early_stopping=True, random_state=seed, max_iter=200, learning_rate_init=2e-3
         ).fit(vectors, train.ratings)
         layers = tuple(
-            (w.astype(np.float64), b.astype(np.float64)) for w, b in zip(fitted.coefs_, fitted.intercepts_, strict=True)
-        )  # fmt: skip
+            (weights.astype(np.float64), bias.astype(np.float64))
+            for weights, bias in zip(fitted.coefs_, fitted.intercepts_, strict=True)
+        )
     head = VadHead(encoder.name, encoder.revision, layers, {}, len(train))
     said = head.ratings(text_vectors(encoder, held_out.texts))
     return VadHead(encoder.name, encoder.revision, layers, correlations(said, held_out.ratings), len(train))
