@@ -2,7 +2,7 @@
 
 What all prompts of a task share is read once. What all labels begin with is appended to the prompt. Where
 the labels then differ in their next token already (`0. ...`, `1. ...`), the distribution over these digits
-is the answer and no further token is read; else every label's tokens are scored.
+is the answer and no further token is read; else each label is scored as far as it differs from the others.
 """
 
 from __future__ import annotations
@@ -60,16 +60,20 @@ def label_probabilities(
 
 
 def answer_tails(answers: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
-    """What all answers begin with, and of each the least that tells it from the others.
+    """What all answers begin with, and of each the least that tells it from every other one.
 
-    One token each where the next one differs between all of them, else all remaining tokens.
+    That is one token each where the next one differs between all of them, and a few more for those that
+    share it (`1.` and `10.`).
     """
     if len({tuple(answer) for answer in answers}) < len(answers):
         raise EtudeError("two classes have the same tokens", "Give the classes different names.")
     same = shared_prefix(answers)
-    tails = [list(answer[same:]) for answer in answers]
-    if len({tail[0] for tail in tails}) == len(tails):
-        tails = [tail[:1] for tail in tails]
+    rest = [list(answer[same:]) for answer in answers]
+    tails = []
+    for at, tail in enumerate(rest):
+        others = rest[:at] + rest[at + 1 :]
+        alike = (k for k in range(1, len(tail)) if not any(other[:k] == tail[:k] for other in others))
+        tails.append(tail[: next(alike, len(tail))])
     return list(answers[0][:same]), tails
 
 

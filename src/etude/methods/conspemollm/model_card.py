@@ -58,7 +58,8 @@ def write_card(folder: Path, detector: ConspEmo, report: FitReport, notes: Seque
         "## Licences",
         "",
         "EmoBank is CC BY-SA 4.0 (Buechel & Hahn 2017): a detector of route affect-base, or with VAD "
-        "features, is trained on it. LOCO's and COCO's texts may not be passed on; neither may files that hold them.",
+        "features, is trained on it. LOCO's and COCO's texts may not be passed on; neither may files that "
+        "hold them.",
     ]
     path = folder / "README.md"
     write_text(path, "\n".join(lines) + "\n")

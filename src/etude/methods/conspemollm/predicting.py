@@ -146,7 +146,7 @@ def predict(
                 },
             )
             run.complete({"scores": plain})
-        told = {name: restored(one) for name, one in run.result["scores"].items()}
+        told = {name: restored(one) for name, one in (run.result or {"scores": {}})["scores"].items()}
     labels = Counter(str(row["label"]) for row in found)
     notices = warnings_of(counts, len(rows))
     if labels[INVALID]:

@@ -171,7 +171,8 @@ def train(
         )
 
     settings = Settings(
-        model=model, route=route, shuffle_affect=shuffle_affect, tuning=chosen, seed=seed, max_length=max_length,
+        model=model, route=route, shuffle_affect=shuffle_affect, tuning=chosen, seed=seed,
+        max_length=max_length,
         long=long, dtype=dtype, checkpointing=checkpointing,
         affect=AffectSettings(
             tuple(providers), str(emobank) if emobank else None, model=affect_model, base_url=base_url,
