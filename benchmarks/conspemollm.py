@@ -70,7 +70,9 @@ def labelling(texts: list[str]) -> dict[str, Any]:
 
 
 def _generate(lm: Any, prompts: list[list[int]], tokens: int, *, sort: bool, sample: bool) -> list[str]:
-    order = sorted(range(len(prompts)), key=lambda row: -len(prompts[row])) if sort else list(range(len(prompts)))
+    order = (
+        sorted(range(len(prompts)), key=lambda row: -len(prompts[row])) if sort else list(range(len(prompts)))
+    )
     said = [""] * len(prompts)
     options: dict[str, Any] = (
         {"do_sample": True, "temperature": 0.9, "repetition_penalty": 1.2} if sample else {"do_sample": False}
@@ -83,7 +85,9 @@ def _generate(lm: Any, prompts: list[list[int]], tokens: int, *, sort: bool, sam
         ids = torch.tensor([[0] * pad + prompts[row] for pad, row in zip(pads, rows, strict=True)])
         mask = torch.tensor([[0] * pad + [1] * (width - pad) for pad in pads])
         with torch.inference_mode():
-            found = lm.model.generate(ids, attention_mask=mask, max_new_tokens=tokens, pad_token_id=0, **options)
+            found = lm.model.generate(
+                ids, attention_mask=mask, max_new_tokens=tokens, pad_token_id=0, **options
+            )
         for row, one in zip(rows, found, strict=True):
             said[row] = lm.tokenizer.decode(one[width:], skip_special_tokens=True)
     return said

@@ -56,7 +56,7 @@ def test_a_head_learns_ratings_and_is_stored_as_plain_arrays(emobank, tmp_path, 
     assert head.quality["valence"] > (0.8 if kind == "ridge" else 0.3)
     vectors = encoder.encode(["A lovely day.", "An awful day."])
     said = head.ratings(vectors)
-    assert said.shape == (2, 3) and said[0, 0] > said[1, 0] and (1 <= said).all() and (said <= 5).all()
+    assert said.shape == (2, 3) and said[0, 0] > said[1, 0] and (said >= 1).all() and (said <= 5).all()
     head.save(tmp_path / "head.safetensors")
     back = VadHead.load(tmp_path / "head.safetensors")
     assert (back.ratings(vectors) == said).all() and back.quality == head.quality
@@ -113,7 +113,9 @@ def test_intensities_are_read_or_are_missing(said, value):
     assert read_intensity(said) == value
 
 
-@pytest.mark.parametrize(("said", "value"), [("-2: rather negative", -2), ("3", 3), ("5", None), ("0.4", None), ("", None)])
+@pytest.mark.parametrize(
+    ("said", "value"), [("-2: rather negative", -2), ("3", 3), ("5", None), ("0.4", None), ("", None)]
+)
 def test_ordinals_are_read_or_are_missing(said, value):
     assert read_ordinal(said, -3, 3) == value
 
@@ -129,7 +131,10 @@ def test_vader_has_the_reference_values_for_one_sentence():
     text = "What an awful, terrible lie!"
     said = dict(zip(lexicons.VADER_COLUMNS, lexicons.vader_scores(text), strict=True))
     true = SentimentIntensityAnalyzer().polarity_scores(text)
-    assert said["vader_compound"] == true["compound"] == said["vader_lowest"] and said["vader_negative"] == true["neg"]
+    assert (
+        said["vader_compound"] == true["compound"] == said["vader_lowest"]
+        and said["vader_negative"] == true["neg"]
+    )
     assert lexicons.vader_scores("...") == [0.0] * 7
 
 
@@ -175,13 +180,22 @@ def test_a_chat_models_affect_is_read_and_what_is_not_readable_stays_empty():
     assert (row["anger"], row["joy"], row["valence_class"], row["fear"]) == (0.9, 0.25, -2, None)
     assert row["feels_fear"] == 1 and row["feels_joy"] == 0 and counts["unread answers"] == 1
     annotator = AffectAnnotator(AffectSettings(("llm",), model="affect-oracle"))
-    assert np.isfinite(annotator.matrix(["a", "b"])).all()  # as features, what is missing is the column's mean
+    assert np.isfinite(
+        annotator.matrix(["a", "b"])
+    ).all()  # as features, what is missing is the column's mean
     with pytest.raises(EtudeError, match="chat model"):
         AffectAnnotator(AffectSettings(("llm",)))
 
 
 def test_affect_in_words_names_values_on_one_scale():
-    values = {"valence": 2.24, "arousal": 5.0, "anger": 0.52, "feels_joy": 1.0, "feels_fear": 0.0, "sadness": None}
+    values = {
+        "valence": 2.24,
+        "arousal": 5.0,
+        "anger": 0.52,
+        "feels_joy": 1.0,
+        "feels_fear": 0.0,
+        "sadness": None,
+    }
     assert verbalize(values) == "valence 0.31, arousal 1.00, anger 0.52, joy"
     assert verbalize({"vader_negative": 0.1}) == "unknown"
 
@@ -197,15 +211,26 @@ def test_columns_and_identity_follow_the_providers(emobank):
 
 def test_words_are_swapped_and_the_claim_stays():
     neutral = swap_words("They LIE! Evil men hide the cure.", "neutral")
-    assert neutral.changed == 3 and "cure" in neutral.text and "Planned men keep" in neutral.text and "!" not in neutral.text
+    assert (
+        neutral.changed == 3
+        and "cure" in neutral.text
+        and "Planned men keep" in neutral.text
+        and "!" not in neutral.text
+    )
     assert lexicons.vader_scores(swap_words("An awful, terrible lie.", "positive").text)[3] > 0.5
 
 
 def test_rewrites_that_change_the_meaning_are_marked():
     register_scripted("kind-writer", lambda c: "A friendly version." if "good" in c[-1]["content"] else "")
     register_scripted("strict-judge", lambda c: "No." if "good b" in c[-1]["content"] else "yes")
-    found = rewrite(chat_model("kind-writer"), ["good a", "good b", "bad"], "positive", chat_model("strict-judge"))
-    assert [(one.text, one.same_meaning) for one in found] == [("A friendly version.", True), ("A friendly version.", False), (None, None)]
+    found = rewrite(
+        chat_model("kind-writer"), ["good a", "good b", "bad"], "positive", chat_model("strict-judge")
+    )
+    assert [(one.text, one.same_meaning) for one in found] == [
+        ("A friendly version.", True),
+        ("A friendly version.", False),
+        (None, None),
+    ]
 
 
 @pytest.mark.slow

@@ -35,7 +35,9 @@ def write_coco(path: Path, order: list[int] | None = None) -> Path:
 
 
 def test_all_five_tasks_are_built_from_coco_and_loco(tmp_path, loco):
-    found = build(coco=write_coco(tmp_path / "coco.csv"), loco=loco[0], annotations=loco[1], out=tmp_path / "c")
+    found = build(
+        coco=write_coco(tmp_path / "coco.csv"), loco=loco[0], annotations=loco[1], out=tmp_path / "c"
+    )
     assert set(found.examples) == set(TASK_NAMES)
     assert found.counts["document not in LOCO.json"] == 1
     rows = read_examples(tmp_path / "c")
@@ -117,7 +119,9 @@ def test_what_became_of_doubtful_labels_is_printed(tmp_path, loco):
 
 
 def test_the_site_is_not_the_label(tmp_path, loco):
-    build(loco=loco[0], annotations=loco[1], out=tmp_path / "c")  # every document is of the conspiracy subcorpus
+    build(
+        loco=loco[0], annotations=loco[1], out=tmp_path / "c"
+    )  # every document is of the conspiracy subcorpus
     assert {one.labels[0] for one in read_examples(tmp_path / "c", "judgment")} == {0, 1}
 
 
@@ -170,7 +174,11 @@ def test_a_document_judged_for_both_events_stays_in_one_group(tmp_path, loco):
     with loco[1].open("a") as handle:
         handle.write("synthetic-article-1,conspiracy,sandy.hook,2021,A,N,N\n")
     build(loco=loco[0], annotations=loco[1], uncertain="lean", out=tmp_path / "c")
-    rows = [one for one in read_examples(tmp_path / "c", "judgment") if one.id.startswith("synthetic-article-1#") or one.id == "synthetic-article-1"]
+    rows = [
+        one
+        for one in read_examples(tmp_path / "c", "judgment")
+        if one.id.startswith("synthetic-article-1#") or one.id == "synthetic-article-1"
+    ]
     assert len(rows) == 2 and len({one.group for one in rows}) == 1 and len({one.split for one in rows}) == 1
 
 
@@ -183,7 +191,9 @@ def jaccard(a: str, b: str) -> float:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.sampled_from("a b c d e f".split()), min_size=3, max_size=9), min_size=2, max_size=8))
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), min_size=3, max_size=9), min_size=2, max_size=8)
+)
 def test_near_duplicates_are_those_of_an_exact_count(drawn):
     texts = [" ".join(words) for words in drawn]
     groups = group_texts(texts, [str(row) for row in range(len(texts))], 0.5)
@@ -243,7 +253,13 @@ def test_the_release_and_its_trainer_are_read_like_our_own_rows(tmp_path):
     ],
 )
 def test_a_bad_example_is_named_by_line_and_field(tmp_path, row, message):
-    good = {"id": "a", "task": "judgment", "instruction": "Decide.", "input": "x y", "output": "1. conspiracy"}
+    good = {
+        "id": "a",
+        "task": "judgment",
+        "instruction": "Decide.",
+        "input": "x y",
+        "output": "1. conspiracy",
+    }
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(good) + "\n" + json.dumps({**good, "id": "b", **row}) + "\n")
     with pytest.raises(EtudeError, match=f"rows.jsonl:2.*{message}"):
@@ -262,7 +278,11 @@ def test_an_id_twice_within_a_task_is_refused(tmp_path):
 @given(st.sampled_from(TASK_NAMES), st.data())
 def test_what_a_task_writes_it_reads(name, data):
     task = task_named(name)
-    numbers = st.sets(st.integers(0, len(task.classes) - 1), min_size=0 if task.multi_label else 1, max_size=4 if task.multi_label else 1)
+    numbers = st.sets(
+        st.integers(0, len(task.classes) - 1),
+        min_size=0 if task.multi_label else 1,
+        max_size=4 if task.multi_label else 1,
+    )
     chosen = tuple(sorted(data.draw(numbers)))
     assert task.read(task.answer(chosen)) == chosen
 
@@ -290,9 +310,13 @@ def test_texts_are_cleaned_and_counted():
     assert clean("<p>They &amp; <b>us</b></p>\x07 now", counts) == "They & us now"
     assert clean("a < b and c > d", counts) == "a < b and c > d"
     assert clean(" \x00 ", counts) == ""
-    assert clean("Die Regierung hat uns alle jahrelang belogen und niemand hat etwas davon gemerkt oder gesagt", counts)
+    assert clean(
+        "Die Regierung hat uns alle jahrelang belogen und niemand hat etwas davon gemerkt oder gesagt", counts
+    )
     assert dict(counts) == {"html": 1, "control characters": 2, "empty": 1, "not English": 1}
-    assert not looks_foreign("It was the best of times and it was the worst of times for all of us") and looks_foreign("правда о прививках")
+    assert not looks_foreign(
+        "It was the best of times and it was the worst of times for all of us"
+    ) and looks_foreign("правда о прививках")
 
 
 def test_synthetic_goes_alone_and_loco_needs_both_files(tmp_path, loco):

@@ -30,7 +30,11 @@ def test_loco_without_annotations_is_refused(tmp_path, emobank, loco):
 
 def test_the_users_loco_is_used_when_it_is_there(tmp_path, emobank, loco):
     found = read_claim_data(tmp_path, 10)
-    assert found.real and len(found.articles) == 10 and set(found.hashes) == {"emobank.csv", "LOCO.json", "annotations.csv"}
+    assert (
+        found.real
+        and len(found.articles) == 10
+        and set(found.hashes) == {"emobank.csv", "LOCO.json", "annotations.csv"}
+    )
     loco[0].unlink()
     assert not read_claim_data(tmp_path, None).real
 
@@ -43,7 +47,9 @@ def test_articles_are_halved_by_group_and_alike_for_all_arms(tmp_path, emobank):
 
 
 @pytest.mark.slow
-def test_a_small_claim_settles_affect_and_leaves_synthetic_detection_open(tmp_path, emobank, tiny_lm, monkeypatch):
+def test_a_small_claim_settles_affect_and_leaves_synthetic_detection_open(
+    tmp_path, emobank, tiny_lm, monkeypatch
+):
     stages = StageBudget(str(tiny_lm), 3, 2, 200, 16, None, 6, 1e-3)
     monkeypatch.setitem(BUDGETS, "laptop", Budget(24, 48, 12, 16, 2, 3, 1, stages))
     (tmp_path / "data").mkdir()

@@ -43,7 +43,9 @@ def test_the_last_two_layers_alone_are_trained(tiny_encoder):
 
 
 @pytest.mark.parametrize(("route", "shuffled"), [("none", False), ("affect-base", False), ("affect-base", True), ("affect-prompt", False)])  # fmt: skip
-def test_a_language_model_trains_on_every_route_and_comes_back_as_it_was(tiny_lm, emobank, tmp_path, articles, route, shuffled):
+def test_a_language_model_trains_on_every_route_and_comes_back_as_it_was(
+    tiny_lm, emobank, tmp_path, articles, route, shuffled
+):
     settings = replace(CAUSAL, model=str(tiny_lm), route=route, shuffle_affect=shuffled)
     detector = ConspEmo(settings=settings)
     sentences = read_emobank(emobank)["train"] if route == "affect-base" else None
@@ -57,11 +59,19 @@ def test_a_language_model_trains_on_every_route_and_comes_back_as_it_was(tiny_lm
     assert ConspEmo.load(tmp_path / "run").predict(TEXTS).equals(found)
 
 
-def test_stage_b_of_all_three_arms_takes_the_same_steps_and_other_weights(tiny_lm, emobank, tmp_path, articles):
+def test_stage_b_of_all_three_arms_takes_the_same_steps_and_other_weights(
+    tiny_lm, emobank, tmp_path, articles
+):
     sentences = read_emobank(emobank)["train"]
     weights = {}
-    for name, route, shuffled in (("plain", "none", False), ("affect", "affect-base", False), ("shuffled", "affect-base", True)):
-        detector = ConspEmo(settings=replace(CAUSAL, model=str(tiny_lm), route=route, shuffle_affect=shuffled))
+    for name, route, shuffled in (
+        ("plain", "none", False),
+        ("affect", "affect-base", False),
+        ("shuffled", "affect-base", True),
+    ):
+        detector = ConspEmo(
+            settings=replace(CAUSAL, model=str(tiny_lm), route=route, shuffle_affect=shuffled)
+        )
         report = detector.fit(articles, out=tmp_path / name, sentences=sentences)
         assert report.stage_b.steps == 3
         weights[name] = detector.revision
@@ -86,7 +96,9 @@ def test_texts_beyond_the_context_are_cut_or_read_in_chunks(tiny_lm, long):
     ((label,), each) = detector.probabilities([text], "judgment")
     assert label in ((0,), (1,)) and each.sum() == pytest.approx(1)
     short = detector.probabilities(["The men hide the cure. " * 8], "judgment")[1]
-    assert (long == "cut") == bool(np.allclose(each, detector.probabilities([text + text], "judgment")[1], atol=1e-6)) or long != "cut"
+    assert (long == "cut") == bool(
+        np.allclose(each, detector.probabilities([text + text], "judgment")[1], atol=1e-6)
+    ) or long != "cut"
     assert each.shape == short.shape
 
 
@@ -107,18 +119,26 @@ def test_an_encoder_trains_by_every_tuning_and_comes_back_as_it_was(tiny_encoder
     before = {name: p.clone() for name, p in load_encoder(str(tiny_encoder)).model.named_parameters()}
     report = detector.fit(articles, out=tmp_path / "run")
     assert (report.stage_b is None) == (tuning == "head")
-    moved = any(not torch.equal(p, before[n]) for n, p in detector.encoder.encoder.model.named_parameters() if n in before)
+    moved = any(
+        not torch.equal(p, before[n])
+        for n, p in detector.encoder.encoder.model.named_parameters()
+        if n in before
+    )
     assert moved == (tuning != "head")
     found = detector.predict(TEXTS)
     again = ConspEmo.load(tmp_path / "run").predict(TEXTS)
     assert np.allclose(found["p_conspiracy"][:2], again["p_conspiracy"][:2], atol=1e-6)
 
 
-def test_stage_a_moves_the_encoder_and_its_control_moves_it_elsewhere(tiny_encoder, emobank, tmp_path, articles):
+def test_stage_a_moves_the_encoder_and_its_control_moves_it_elsewhere(
+    tiny_encoder, emobank, tmp_path, articles
+):
     sentences = read_emobank(emobank)["train"]
     vectors = []
     for name, shuffled in (("affect", False), ("control", True)):
-        settings = Settings(model=str(tiny_encoder), route="affect-base", shuffle_affect=shuffled, stage_a=SHORT)
+        settings = Settings(
+            model=str(tiny_encoder), route="affect-base", shuffle_affect=shuffled, stage_a=SHORT
+        )
         detector = ConspEmo(settings=settings)
         assert detector.fit(articles, out=tmp_path / name, sentences=sentences).stage_a.steps == 3
         vectors.append(detector.encoder.features(["They hide it."], None))
@@ -126,7 +146,9 @@ def test_stage_a_moves_the_encoder_and_its_control_moves_it_elsewhere(tiny_encod
     assert not np.allclose(vectors[0], plain, atol=1e-5) and not np.allclose(*vectors, atol=1e-6)
 
 
-def test_affect_features_stand_beside_the_vector_and_travel_with_the_detector(tiny_encoder, emobank, tmp_path, articles):
+def test_affect_features_stand_beside_the_vector_and_travel_with_the_detector(
+    tiny_encoder, emobank, tmp_path, articles
+):
     affect = AffectSettings(("lexicon", "vad"), emobank=str(emobank))
     detector = ConspEmo(str(tiny_encoder), "affect-features", settings=Settings(affect=affect))
     detector.fit(articles, out=tmp_path / "run")
@@ -172,7 +194,9 @@ def test_a_tokenizer_without_a_padding_token_gets_one(tiny_encoder):
     encoder = load_encoder(str(tiny_encoder))
     same = text_vectors(encoder, ["one text", "another, longer text"], keep=False)
     encoder.tokenizer.pad_token = None
-    assert np.allclose(text_vectors(encoder, ["one text", "another, longer text"], keep=False), same, atol=1e-6)
+    assert np.allclose(
+        text_vectors(encoder, ["one text", "another, longer text"], keep=False), same, atol=1e-6
+    )
 
     class Bare:
         pad_token = eos_token = unk_token = cls_token = None

@@ -17,7 +17,9 @@ def test_inspect_scores_classes_and_counts_invalid_answers(tmp_path):
     build(synthetic=True, test=0.3, out=tmp_path / "c")
     examples = [one for one in read_examples(tmp_path / "c", "judgment") if one.split == "test"]
     answers = ["no idea", *(one.output for one in examples[1:])]
-    model = get_model("mockllm/model", custom_outputs=[ModelOutput.from_content("mockllm/model", a) for a in answers])
+    model = get_model(
+        "mockllm/model", custom_outputs=[ModelOutput.from_content("mockllm/model", a) for a in answers]
+    )
     (log,) = inspect_ai.eval(
         conspemollm(str(tmp_path / "c"), shots=2), model=model, log_dir=str(tmp_path / "logs"), display="none",
         max_connections=1, max_samples=1,

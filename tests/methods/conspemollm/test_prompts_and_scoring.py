@@ -63,7 +63,11 @@ def test_a_beginning_token_stands_first_in_training_and_prediction():
     tokenizer = load_tokenizer("minilm")  # its tokenizer adds a token in front
     tokenizer.eos_token = "[SEP]"
     row = encode_row(tokenizer, Instruction("s", "t", "0. non-conspiracy"), None)
-    assert row.ids[0] == tokenizer.cls_token_id == encode_prompt(tokenizer, Instruction("s", "t", ""), None, 3)[0][0]
+    assert (
+        row.ids[0]
+        == tokenizer.cls_token_id
+        == encode_prompt(tokenizer, Instruction("s", "t", ""), None, 3)[0][0]
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -88,7 +92,9 @@ def reference(lm, prompt: list[int], options: list[list[int]]) -> np.ndarray:
 
 
 def test_digits_that_differ_are_scored_by_one_softmax(lm):
-    prompts = [lm.tokenizer.encode(frame(STATEMENT, text)) for text in ("They hide it.", LONG[:700], "A choir.")]
+    prompts = [
+        lm.tokenizer.encode(frame(STATEMENT, text)) for text in ("They hide it.", LONG[:700], "A choir.")
+    ]
     labels = encoded_answers(lm, task_named("judgment").classes)
     shared, tails = answer_tails(labels)
     assert [len(tail) for tail in tails] == [1, 1]
@@ -108,7 +114,9 @@ def test_labels_with_a_common_number_are_scored_as_far_as_they_differ(lm):
     each = label_probabilities(lm, prompts, labels)
     for prompt, row in zip(prompts, each, strict=True):
         scores = reference(lm, prompt, tails)
-        assert row == pytest.approx(np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum(), rel=1e-3)
+        assert row == pytest.approx(
+            np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum(), rel=1e-3
+        )
 
 
 def test_scoring_is_deterministic_and_ignores_neighbors(lm):
@@ -181,7 +189,9 @@ def test_packed_rows_have_the_losses_of_rows_alone(lm):
 
 def test_the_gradient_of_a_pack_is_that_of_its_rows(lm):
     texts = ["They hide it.", "A choir meets on Tuesday.", LONG[:100]]
-    rows = [encode_row(lm.tokenizer, Instruction(STATEMENT, text, "0. non-conspiracy"), None) for text in texts]
+    rows = [
+        encode_row(lm.tokenizer, Instruction(STATEMENT, text, "0. non-conspiracy"), None) for text in texts
+    ]
     weight = lm.model.model.layers[0].self_attn.q_proj.weight
     lm.model.requires_grad_(True)
     packed = PackedRows(rows, 10_000, 0)

@@ -88,10 +88,18 @@ def test_a_chat_models_answers_are_classes_or_invalid(condid, tmp_path):
 
     def answer(conversation):
         asked.append(conversation[-1]["content"])
-        return "1. conspiracy" if "cure number 1" in asked[-1] else "I cannot say." if "number 3" in asked[-1] else "0"
+        return (
+            "1. conspiracy"
+            if "cure number 1" in asked[-1]
+            else "I cannot say."
+            if "number 3" in asked[-1]
+            else "0"
+        )
 
     register_scripted("plain-judge", answer)
-    found = predict("scripted/plain-judge", write_texts(tmp_path / "t.csv"), shots=4, examples=condid, out=tmp_path / "p")
+    found = predict(
+        "scripted/plain-judge", write_texts(tmp_path / "t.csv"), shots=4, examples=condid, out=tmp_path / "p"
+    )
     rows = {row["id"]: row for _, row in read_rows(tmp_path / "p" / "predictions.csv")}
     assert rows["t1"]["label"] == "1. conspiracy" and rows["t0"]["label"] == "0. non-conspiracy"
     assert rows["t3"]["label"] == "invalid" and found.scores["judgment"].invalid == 1
@@ -101,7 +109,11 @@ def test_a_chat_models_answers_are_classes_or_invalid(condid, tmp_path):
 
 
 def test_an_untuned_language_model_is_scored_by_label(tiny_lm, tmp_path):
-    found = predict(str(tiny_lm), write_texts(tmp_path / "t.csv"), task="intention", out=tmp_path / "p", limit=2) if False else None
+    found = (
+        predict(str(tiny_lm), write_texts(tmp_path / "t.csv"), task="intention", out=tmp_path / "p", limit=2)
+        if False
+        else None
+    )
     write_records(tmp_path / "u.csv", [{"id": "a", "text": "They hide it."}])
     found = predict(str(tiny_lm), tmp_path / "u.csv", task="intention", out=tmp_path / "q")
     assert sum(found.labels.values()) == 1 and "invalid" not in found.labels
@@ -134,9 +146,13 @@ def test_evaluation_finds_affect_that_helps_and_sees_through_its_control(tmp_pat
         rows.append({"id": str(n), "task": "judgment", "instruction": "D.", "source": "mine", "group": n,
                      "input": f"item {n} q{n * 7919 % 97} {word}", "output": f"{n % 2}. {'non-' if n % 2 == 0 else ''}conspiracy"})  # fmt: skip
     write_records(tmp_path / "m.jsonl", rows)
-    found = evaluate(tmp_path / "m.jsonl", arms=("minilm+lexicon", "minilm+shuffled"), encoder=str(tiny_encoder), repeats=2)
+    found = evaluate(
+        tmp_path / "m.jsonl", arms=("minilm+lexicon", "minilm+shuffled"), encoder=str(tiny_encoder), repeats=2
+    )
     assert found.arms["minilm+lexicon"]["macro_f1"] > 0.95
-    assert found.verdicts["minilm+lexicon"] == "supported" and found.verdicts["minilm+shuffled"] != "supported"
+    assert (
+        found.verdicts["minilm+lexicon"] == "supported" and found.verdicts["minilm+shuffled"] != "supported"
+    )
 
 
 def test_a_trained_detector_is_evaluated_on_its_split(condid, detector):
@@ -156,7 +172,9 @@ def test_the_probe_shifts_the_tone_and_counts_what_is_lost(condid, detector, tmp
 
 
 def test_a_probe_by_rewriting_leaves_out_what_the_judge_rejects(condid, detector, tmp_path):
-    register_scripted("soft-writer", lambda c: "It is said, kindly: " + c[-1]["content"].partition("Text: ")[2])
+    register_scripted(
+        "soft-writer", lambda c: "It is said, kindly: " + c[-1]["content"].partition("Text: ")[2]
+    )
     seen: list[int] = []
     register_scripted("first-no", lambda c: (seen.append(1), "no" if len(seen) == 1 else "yes")[1])
     found = probe(detector, condid, split="train", kind="rewrite", rewriter="scripted/soft-writer", judge="scripted/first-no",
@@ -185,7 +203,11 @@ def test_a_killed_training_ends_with_the_same_bits(condid, tiny_lm, emobank, tmp
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     subprocess.run([*command, str(tmp_path / "killed")], check=True)
-    for name in ("adapter/adapter_model.safetensors", "stage-A/trained.safetensors", "stage-B/trained.safetensors"):
+    for name in (
+        "adapter/adapter_model.safetensors",
+        "stage-A/trained.safetensors",
+        "stage-B/trained.safetensors",
+    ):
         assert file_hash(tmp_path / "whole" / name) == file_hash(tmp_path / "killed" / name)
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "killed")]
     assert results[0]["scores"] == results[1]["scores"]
@@ -233,5 +255,14 @@ def test_the_verbs_answer_on_the_command_line(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["synthetic"] and sum(told["examples"]["judgment"].values()) == 24
     with pytest.raises(SystemExit) as caught:
-        main(["conspemollm", "predict", str(tmp_path / "nothing"), str(tmp_path / "t.csv"), "--out", str(tmp_path / "p")])
+        main(
+            [
+                "conspemollm",
+                "predict",
+                str(tmp_path / "nothing"),
+                str(tmp_path / "t.csv"),
+                "--out",
+                str(tmp_path / "p"),
+            ]
+        )
     assert caught.value.code == 2

@@ -27,8 +27,12 @@ def test_scores_of_one_label_are_those_of_scikit_learn(pairs):
     assert found.macro_f1.value == pytest.approx(sk.f1_score(true, said, **options))
     assert found.macro_precision == pytest.approx(sk.precision_score(true, said, **options))
     assert found.macro_recall == pytest.approx(sk.recall_score(true, said, **options))
-    assert found.weighted_f1.value == pytest.approx(sk.f1_score(true, said, average="weighted", zero_division=0))
-    assert found.weighted_precision == pytest.approx(sk.precision_score(true, said, average="weighted", zero_division=0))
+    assert found.weighted_f1.value == pytest.approx(
+        sk.f1_score(true, said, average="weighted", zero_division=0)
+    )
+    assert found.weighted_precision == pytest.approx(
+        sk.precision_score(true, said, average="weighted", zero_division=0)
+    )
 
 
 def test_scores_of_label_lists_are_those_of_scikit_learn():
@@ -132,7 +136,9 @@ def test_a_head_finds_what_separates_the_classes():
     assert np.mean(each.argmax(1) == np.array([row[0] for row in y])) > 0.95
     back = type(head).of_tensors("judgment", head.tensors("judgment"), False)
     assert (back.probabilities(x) == each).all()
-    many = fit_head(x, [tuple(np.flatnonzero(row[:2] > 0)) for row in x], 2, multi_label=True).probabilities(x)
+    many = fit_head(x, [tuple(np.flatnonzero(row[:2] > 0)) for row in x], 2, multi_label=True).probabilities(
+        x
+    )
     assert np.mean((many > 0.5) == (x[:, :2] > 0)) > 0.95
 
 

@@ -7,19 +7,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from etude.data import write_records
+from etude.data.batches import BatchEngine
 from etude.methods import verb
 from etude.methods.conspemollm.annotator import AffectAnnotator, AffectSettings, Provider
-from etude.methods.conspemollm.texts_in import read_texts, shard_slices, warnings_of
+from etude.methods.conspemollm.sharding import Work, in_shards
+from etude.methods.conspemollm.texts_in import read_texts, warnings_of
 from etude.methods.conspemollm.vad_head import HeadKind
 from etude.methods.conspemollm.wordings import wording_hash
-from etude.render import console, table
+from etude.render import table
 from etude.runs import Run, content_hash
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Format = Literal["csv", "jsonl", "parquet"]
-SHARD = 64
+
+
+@dataclass(frozen=True)
+class AffectWork:
+    """Makes the annotator in each worker.
+
+    Args:
+        settings: Its settings.
+        store: Keeps the answers of a chat model that has no store of its own.
+    """
+
+    settings: AffectSettings
+    store: str
+
+    def __call__(self) -> Work:
+        """Affect values of (id, text) pairs."""
+        annotator = AffectAnnotator(self.settings, Path(self.store))
+        return lambda texts: list(annotator.table([text for _, text in texts]))
 
 
 @dataclass(frozen=True)
@@ -70,6 +89,8 @@ def affect(
     accept_nrc_licence: bool = False,
     limit: int | None = None,
     format: Format = "csv",
+    engine: BatchEngine = "local",
+    workers: int = 2,
     out: Path,
 ) -> AffectResult:
     """Add affect columns to texts; the same command after a kill goes on where it was.
@@ -86,6 +107,8 @@ def affect(
         accept_nrc_licence: You have read the terms of the NRC lexicon and they fit your use.
         limit: Only the first texts.
         format: Of the table that is written.
+        engine: local, or ray: shards of texts through Ray Data, on one or many machines.
+        workers: With ray.
         out: Run folder; the table lies in OUT/affect.FORMAT.
 
     Raises:
@@ -107,13 +130,10 @@ def affect(
         "texts": content_hash([[row.id, row.text] for row in rows]),
         "wording": wording_hash(),
     }
+    build = AffectWork(settings, str(out / "responses.sqlite"))
     with Run(out, config, command="conspemollm affect") as run:
-        values: list[dict[str, Any]] = []
-        for start, end in shard_slices(rows, SHARD):
-            part = [row.text for row in rows[start:end]]
-            values += run.step(f"rows {start}", lambda part=part: annotator.table(part))  # type: ignore[misc]
-            if (end % 1024 == 0 or end == len(rows)) and len(rows) > SHARD:
-                console().print(f"affect of {end:,} of {len(rows):,} texts")
+        pairs = [(row.id, row.text) for row in rows]
+        values = in_shards(run, pairs, build, engine=engine, workers=workers)
         file = out / f"affect.{format}"
         labels = [{"label": row.label} if row.label is not None else {} for row in rows]
         write_records(
@@ -124,7 +144,10 @@ def affect(
             ),
         )
         notices = [*annotator.notices, *warnings_of(counts, len(rows))]
-        notices += [f"{count} {what}, left empty" for what, count in annotator.counts.items() if count]
+        unread = sum(value is None for row in values for value in row.values())
+        notices += (
+            [f"{unread} values were not readable from the model's answers and stay empty"] if unread else []
+        )
         result = AffectResult(
             file=str(file),
             texts=len(rows),

@@ -64,7 +64,7 @@ def read_claim_data(folder: Path | None, most_articles: int | None) -> ClaimData
     return ClaimData(
         emobank,
         read_emobank(emobank),
-        tuple(articles[:most_articles] if most_articles is None else _spread(articles, most_articles)),
+        tuple(articles if most_articles is None else _spread(articles, most_articles)),
         loco.is_file(),
         {file.name: file_hash(file) for file in files},
     )

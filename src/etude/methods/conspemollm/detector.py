@@ -202,7 +202,7 @@ class ConspEmo:
         """Training rows of examples, with the line of affect values on route affect-prompt."""
         lines = self.affect_lines([one.input for one in examples])
         return [
-            Instruction(one.instruction, one.input, one.conspiracy_task.answer(one.labels), line)
+            Instruction(one.statement, one.input, one.conspiracy_task.answer(one.labels), line)
             for one, line in zip(examples, lines, strict=True)
         ]
 
@@ -229,14 +229,21 @@ class ConspEmo:
         self,
         texts: Sequence[str],
         task: str,
-        theory: str | None = None,
+        statement: str | None = None,
         shots: Sequence[tuple[str, str]] = (),
     ) -> tuple[list[tuple[int, ...]], NDArray[np.float64]]:
-        """Class numbers of each text, and the probability of each class, (texts, classes)."""
+        """Class numbers of each text, and the probability of each class, (texts, classes).
+
+        Args:
+            texts: The texts.
+            task: The task.
+            statement: What a language model is asked; the task's own statement by default.
+            shots: Solved examples, for a language model.
+        """
         asked = task_named(task)
         if self.family == "causal":
             lines = self.affect_lines(texts) if self.settings.route == "affect-prompt" else ()
-            return self.causal.probabilities(asked, asked.statement(theory), texts, lines, shots)
+            return self.causal.probabilities(asked, statement or asked.statement(), texts, lines, shots)
         if task not in self.encoder.heads:
             raise EtudeError(
                 f"this detector was not fitted for {task}", f"It knows {', '.join(self.encoder.heads)}."
@@ -272,9 +279,10 @@ class ConspEmo:
     ) -> list[dict[str, Any]]:
         """`predict` as dictionaries. An empty text is `invalid`, never some class."""
         asked = task_named(task)
+        statement = asked.statement(theory) if theory or not asked.needs_theory else None
         full = [(name, text) for name, text in texts if text.strip()]
         labels, each = (
-            self.probabilities([text for _, text in full], task, theory, shots)
+            self.probabilities([text for _, text in full], task, statement, shots)
             if full
             else ([], np.zeros((0, 0)))
         )
@@ -300,9 +308,9 @@ class ConspEmo:
             chosen = [one for one in examples if one.task == name]
             labels: list[tuple[int, ...] | None] = [None] * len(chosen)
             each = np.zeros((len(chosen), len(task_named(name).classes)))
-            for theory in dict.fromkeys(one.topic for one in chosen):
-                rows = [row for row, one in enumerate(chosen) if one.topic == theory]
-                said, shares = self.probabilities([chosen[row].input for row in rows], name, theory or None)
+            for statement in dict.fromkeys(one.statement for one in chosen):
+                rows = [row for row, one in enumerate(chosen) if one.statement == statement]
+                said, shares = self.probabilities([chosen[row].input for row in rows], name, statement)
                 each[rows] = shares
                 for row, label in zip(rows, said, strict=True):
                     labels[row] = label

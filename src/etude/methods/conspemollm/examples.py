@@ -95,6 +95,14 @@ class Example(BaseModel):
         return task_named(self.task)
 
     @property
+    def statement(self) -> str:
+        """What is asked, in our wording, as when predicting; the row's own where it alone names the theory."""
+        task = self.conspiracy_task
+        return (
+            self.instruction if task.needs_theory and not self.topic else task.statement(self.topic or None)
+        )
+
+    @property
     def labels(self) -> tuple[int, ...]:
         """The class numbers of the answer."""
         found = self.conspiracy_task.read(self.output)

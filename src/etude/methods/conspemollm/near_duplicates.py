@@ -2,7 +2,8 @@
 
 Two texts are near duplicates when the Jaccard similarity of their sets of three-word shingles reaches a
 threshold (Broder 1997), after links, mentions and the mark of a repost are dropped. Groups are the connected
-components. The overlaps are exact, by a sparse matrix product over hashed shingles.
+components. Pairs that share a shingle come from a sparse matrix product, and their overlap is counted
+exactly; shingles of very many texts are boilerplate and propose no pair.
 """
 
 from __future__ import annotations
@@ -69,10 +70,11 @@ def _alike(forms: Sequence[str], threshold: float) -> list[tuple[int, int]]:
     kept = (sets @ diags(rare.astype(float))).tocsr()
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(forms), _ROWS):
-        shared = (kept[start : start + _ROWS] @ kept.T).tocoo()
-        left, right = shared.row + start, shared.col
-        inside = (left < right) & (shared.data > 0)
-        left, right, common = left[inside], right[inside], shared.data[inside]
+        near = (kept[start : start + _ROWS] @ kept.T).tocoo()
+        left, right = near.row + start, near.col
+        inside = (left < right) & (near.data > 0)
+        left, right = left[inside], right[inside]
+        common = np.asarray(sets[left].multiply(sets[right]).sum(1)).ravel()
         similar = common / (sizes[left] + sizes[right] - common) >= threshold
         pairs += list(zip(left[similar].tolist(), right[similar].tolist(), strict=True))
     return pairs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from etude.data import write_records
+from etude.data.batches import BatchEngine
 from etude.errors import EtudeError
 from etude.methods import verb
 from etude.methods.conspemollm.annotator import keeping_chat
-from etude.methods.conspemollm.detector import FILE, ConspEmo
+from etude.methods.conspemollm.detector import FILE, ConspEmo, family_of
 from etude.methods.conspemollm.examples import read_examples
 from etude.methods.conspemollm.metrics import Scores, scores_of
 from etude.methods.conspemollm.near_duplicates import group_texts
 from etude.methods.conspemollm.prompted import ask, shots_from
 from etude.methods.conspemollm.settings import Settings
+from etude.methods.conspemollm.sharding import Work, in_shards
 from etude.methods.conspemollm.tasks import INVALID, ConspTask, TaskName, short_name, task_named
-from etude.methods.conspemollm.texts_in import TextRow, read_texts, shard_slices, warnings_of
+from etude.methods.conspemollm.texts_in import TextRow, read_texts, warnings_of
 from etude.methods.conspemollm.training_runs import restored, scores_table
 from etude.methods.conspemollm.wordings import wording_hash
-from etude.render import console, table
+from etude.render import table
 from etude.runs import Run, content_hash, write_json
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "jsonl", "parquet"]
 Answers = Literal["scored", "free"]
-SHARD = 64
-_Work = Callable[[list[tuple[str, str]]], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def predict(
     max_length: int | None = None,
     limit: int | None = None,
     format: Format = "csv",
+    engine: BatchEngine = "local",
+    workers: int = 2,
     out: Path,
 ) -> PredictResult:
     """Label texts; the same command after a kill goes on where it was.
@@ -103,6 +105,8 @@ def predict(
         max_length: Tokens of prompt and answer of an untuned local model.
         limit: Only the first texts.
         format: Of the table that is written.
+        engine: local, or ray: shards of texts through Ray Data, on one or many machines.
+        workers: With ray.
         out: Run folder; the table lies in OUT/predictions.FORMAT, the scores in OUT/metrics.json.
 
     Raises:
@@ -114,7 +118,10 @@ def predict(
     solved = shots_from(read_examples(examples), asked, shots) if shots and examples else []
     if shots and not examples:
         raise EtudeError("--shots needs solved examples", "Give --examples FOLDER, written by build.")
-    work, identity = _worker(detector, asked, theory, answers, solved, base_url, max_length, out)
+    work = PredictWork(
+        detector, task, theory, answers, tuple(solved), base_url, max_length, str(out / "responses.sqlite")
+    )
+    identity = work.identity()
     config = {
         "detector": identity,
         "task": task,
@@ -124,12 +131,7 @@ def predict(
         "wording": wording_hash(),
     }
     with Run(out, config, command="conspemollm predict") as run:
-        found: list[dict[str, Any]] = []
-        for start, end in shard_slices(rows, SHARD):
-            part = [(row.id, row.text) for row in rows[start:end]]
-            found += run.step(f"rows {start}", lambda part=part: work(part))  # type: ignore[misc]
-            if len(rows) > SHARD:
-                console().print(f"labelled {end:,} of {len(rows):,} texts")
+        found = in_shards(run, [(row.id, row.text) for row in rows], work, engine=engine, workers=workers)
         file = out / f"predictions.{format}"
         write_records(file, found)
         if run.result is None:
@@ -181,38 +183,74 @@ def score_rows(task: ConspTask, rows: Sequence[TextRow], found: Sequence[dict[st
     return scores_of(task, true, said, np.array(values, dtype=float) if whole else None, groups)
 
 
-def _worker(
-    detector: str,
-    task: ConspTask,
-    theory: str | None,
-    answers: Answers,
-    shots: Sequence[tuple[str, str]],
-    base_url: str | None,
-    max_length: int | None,
-    out: Path,
-) -> tuple[_Work, dict[str, Any]]:
-    """What labels a shard, and what it is."""
-    if (Path(detector) / FILE).is_file():
-        trained = ConspEmo.load(detector)
-        if shots:
+@dataclass(frozen=True)
+class PredictWork:
+    """Makes what labels texts in each worker: a trained detector, or a chat model as it is.
+
+    Args:
+        detector: A trained detector's folder, or a model's name.
+        task: The task.
+        theory: For relatedness.
+        answers: `scored` or `free`, for a model as it is.
+        shots: Solved examples.
+        base_url: Of a served model.
+        max_length: Tokens of prompt and answer of a model as it is.
+        store: Keeps the answers of a chat model that has no store of its own.
+    """
+
+    detector: str
+    task: TaskName
+    theory: str | None
+    answers: Answers
+    shots: tuple[tuple[str, str], ...]
+    base_url: str | None
+    max_length: int | None
+    store: str
+
+    @property
+    def trained(self) -> bool:
+        """Whether it names a trained detector."""
+        return (Path(self.detector) / FILE).is_file()
+
+    @property
+    def chats(self) -> bool:
+        """Whether a chat model writes its answers."""
+        served = self.detector.startswith(("openai/", "inspect/", "scripted/", "replay/"))
+        return not self.trained and (self.answers == "free" or served)
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the labels.
+
+        Raises:
+            EtudeError: No such detector, it was not trained for the task, or it takes no shots.
+        """
+        if self.chats:
+            return {"model": self.detector, "answers": "free"}
+        if not self.trained:
+            if family_of(self.detector) != "causal":
+                raise EtudeError(
+                    f"{self.detector} is an encoder and was not trained",
+                    "Train it first: etude conspemollm train.",
+                )
+            return {"model": self.detector, "answers": "scored", "max_length": self.max_length}
+        found = ConspEmo.load(self.detector)
+        if self.shots:
             raise EtudeError("a trained detector takes no shots", "Leave out --shots.")
-        if task.name not in trained.tasks:
+        if self.task not in found.tasks:
             raise EtudeError(
-                f"{detector} was not trained for {task.name}", f"It knows {', '.join(trained.tasks)}."
+                f"{self.detector} was not trained for {self.task}", f"It knows {', '.join(found.tasks)}."
             )
-        return lambda part: trained.predict_rows(part, task.name, theory), trained.identity
-    if answers == "free" or detector.startswith(("openai/", "inspect/", "scripted/", "replay/")):
-        chat = keeping_chat(detector, base_url, out / "responses.sqlite")
-        statement = task.statement(theory)
-        return lambda part: ask(chat, task, statement, part, shots), {"model": detector, "answers": "free"}
-    plain = ConspEmo(
-        detector, tasks=(task.name,), settings=Settings(detector, tuning="lora", max_length=max_length)
-    )
-    if plain.family != "causal":
-        raise EtudeError(
-            f"{detector} is an encoder and was not trained", "Train it first: etude conspemollm train."
-        )
-    return lambda part: plain.predict_rows(part, task.name, theory, shots), {
-        "model": detector,
-        "answers": "scored",
-    }
+        return found.identity
+
+    def __call__(self) -> Work:
+        """Labels of (id, text) pairs."""
+        if self.chats:
+            chat = keeping_chat(self.detector, self.base_url, Path(self.store))
+            task = task_named(self.task)
+            return lambda part: ask(chat, task, task.statement(self.theory), part, self.shots)
+        if self.trained:
+            found = ConspEmo.load(self.detector)
+        else:
+            settings = Settings(self.detector, tuning="lora", max_length=self.max_length)
+            found = ConspEmo(tasks=(self.task,), settings=settings)
+        return lambda part: found.predict_rows(part, self.task, self.theory, self.shots)

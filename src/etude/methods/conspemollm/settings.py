@@ -83,12 +83,6 @@ class Settings:
         return {**asdict(self), "affect": settings_hash(self.affect)}
 
 
-RELEASE = StageSettings(
-    epochs=3, learning_rate=1e-6, weight_decay=1e-5, warmup=0.03, batch_size=128, pack_tokens=4096
-)
-"""The released settings: full fine-tuning in bf16, on two devices, with gradient checkpointing, seed 123."""
-
-
 def check_family(settings: Settings, family: Family) -> None:
     """Refuse routes and tunings that a family does not have.
 

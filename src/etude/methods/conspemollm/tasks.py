@@ -39,6 +39,11 @@ class ConspTask:
     template: str
     multi_label: bool
 
+    @property
+    def needs_theory(self) -> bool:
+        """Whether the statement names a theory."""
+        return "{theory}" in self.template
+
     def statement(self, theory: str | None = None) -> str:
         """The one-line task statement.
 
@@ -48,7 +53,7 @@ class ConspTask:
         Raises:
             EtudeError: The task needs a theory and none is given.
         """
-        if "{theory}" in self.template and not theory:
+        if self.needs_theory and not theory:
             raise EtudeError(
                 f"{self.name} asks about a theory, and none is named",
                 'Give --theory coronavirus, --theory "sandy hook", or a theory in your own words.',

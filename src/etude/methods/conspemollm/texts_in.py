@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +88,3 @@ def warnings_of(counts: Counter[str], total: int) -> list[str]:
         "not English": "{} of {} texts do not look English; nothing here was made for other languages",
     }
     return [text.format(counts[name], total) for name, text in said.items() if counts[name]]
-
-
-def shard_slices(rows: Sequence[Any], size: int) -> list[tuple[int, int]]:
-    """Slices of a file, always the same ones: what a resumed run computes does not depend on where it
-    stopped.
-    """
-    return [(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
