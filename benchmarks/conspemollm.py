@@ -1,9 +1,10 @@
-"""conspemollm against its peers: labels scored in one prefill against `generate`, packed training against TRL.
+"""conspemollm and its peers: labels scored in one prefill against `generate`, packed training against TRL.
 
-`python -m benchmarks conspemollm`. Classification: 48 texts, SmolLM2, the same prompts; transformers' generate as a
-careful user calls it (sorted by length, greedy, `max_new_tokens=16`) and as the release does (file order, up to 64
-sampled tokens here instead of its 1,024, so the true ratio is larger). Training: the same rows, LoRA of the same shape,
-TRL's SFTTrainer with packing and completion-only loss; tokens a second over the same number of steps.
+Classification: 48 texts, SmolLM2, the same prompts; transformers' generate as a careful user calls it (sorted
+by length, greedy, `max_new_tokens=16`) and as the release does (file order, sampled; up to 64 tokens here
+instead of its 1,024, so the true ratio is larger). Training: the same rows, LoRA of the same shape, TRL's
+packing and completion-only loss; tokens a second over the same number of steps. TRL may live in a folder of
+a folder of its own: `PYTHONPATH=FOLDER python -m benchmarks conspemollm`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from etude.methods.conspemollm.adapters import ALPHA, DROPOUT, PROJECTIONS, RANK
 from etude.methods.conspemollm.affect_tasks import Instruction
 from etude.methods.conspemollm.label_scoring import encoded_answers, label_probabilities
 from etude.methods.conspemollm.packing import AnswerLoss, PackedRows, collate_packs
-from etude.methods.conspemollm.prompts import encode_prompt, encode_row
+from etude.methods.conspemollm.prompts import encode_prompt, encode_row, frame
 from etude.methods.conspemollm.synthetic import synthetic_articles, synthetic_tweets
 from etude.methods.conspemollm.tasks import task_named
 from etude.models import load_causal_lm
@@ -105,48 +106,52 @@ def training(texts: list[str], steps: int) -> dict[str, Any]:
 
 
 def _ours(rows: list[Instruction], steps: int) -> float:
+    """Tokens a second of `fit`, as the verb `train` calls it."""
+    from etude.training import fit
+
     lm = load_causal_lm(MODEL)
     make_trainable(lm.model, "lora", 0)
-    lm.model.train()
-    network = AnswerLoss(lm.model)
-    packed = PackedRows([encode_row(lm.tokenizer, row, 512) for row in rows], PACK, 0)
-    optimizer = torch.optim.AdamW([p for p in lm.model.parameters() if p.requires_grad], lr=1e-4)
-    tokens, seconds = 0, 0.0
-    for step in range(steps + 1):
-        batch = collate_packs([packed[step % len(packed)]])
-        started = time.perf_counter()
-        network(**batch)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(lm.model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if step:  # the first one warms
-            seconds += time.perf_counter() - started
-            tokens += batch["input_ids"].numel()
-    return tokens / seconds
+    marks: list[tuple[float, int]] = []
+
+    class Clocked(AnswerLoss):
+        def forward(self, input_ids: Any, position_ids: Any, labels: Any) -> Any:
+            marks.append((time.perf_counter(), input_ids.numel()))
+            return super().forward(input_ids, position_ids, labels)
+
+    packed = PackedRows([encode_row(lm.tokenizer, row, PACK) for row in rows], PACK, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(
+            Clocked(lm.model),
+            packed,
+            out=Path(folder),
+            steps=steps + 2,
+            batch_size=1,
+            learning_rate=1e-4,
+            save_every=steps + 2,
+            collate=collate_packs,
+        )
+    return _rate(marks)
 
 
 def _trl(rows: list[Instruction], steps: int) -> float:
-    """TRL's SFTTrainer: prompt-completion rows, packing, completion-only loss, the same LoRA."""
+    """The same by TRL's SFTTrainer: prompt-completion rows, packing, completion-only loss, the same LoRA."""
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
-
-    from etude.methods.conspemollm.prompts import frame
 
     lm = load_causal_lm(MODEL)
     data = Dataset.from_list(
         [{"prompt": frame(row.statement, row.text), "completion": row.answer} for row in rows]
     )
     marks: list[tuple[float, int]] = []
-    seen = [0]
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            marks.append((time.perf_counter(), seen[0]))
+    class Clocked(SFTTrainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            marks.append((time.perf_counter(), inputs["input_ids"].numel()))
+            return super().compute_loss(model, inputs, *args, **kwargs)
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = SFTTrainer(
+        trainer = Clocked(
             model=lm.model,
             train_dataset=data,
             processing_class=lm.tokenizer,
@@ -154,22 +159,29 @@ def _trl(rows: list[Instruction], steps: int) -> float:
                 r=RANK, lora_alpha=ALPHA, lora_dropout=DROPOUT, target_modules=list(PROJECTIONS)
             ),
             args=SFTConfig(
-                output_dir=str(Path(folder)), max_steps=steps + 1, per_device_train_batch_size=1, packing=True,
-                max_length=PACK, completion_only_loss=True, learning_rate=1e-4, report_to="none", save_strategy="no",
-                logging_steps=10_000, disable_tqdm=True, gradient_checkpointing=False, bf16=False, use_cpu=True,
+                output_dir=folder,
+                max_steps=steps + 2,
+                per_device_train_batch_size=1,
+                packing=True,
+                max_length=PACK,
+                completion_only_loss=True,
+                learning_rate=1e-4,
+                report_to="none",
+                save_strategy="no",
+                logging_steps=10_000,
+                disable_tqdm=True,
+                gradient_checkpointing=False,
+                bf16=False,
+                use_cpu=True,
             ),
-            callbacks=[Clock()],
-        )  # fmt: skip
-        plain = trainer.compute_loss
-
-        def counted(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            seen[0] += inputs["input_ids"].numel()
-            return plain(model, inputs, *args, **kwargs)
-
-        trainer.compute_loss = counted
+        )
         trainer.train()
-    (begin, before), (end, after) = marks[0], marks[-1]
-    return (after - before) / (end - begin)
+    return _rate(marks)
+
+
+def _rate(marks: list[tuple[float, int]]) -> float:
+    """Tokens a second between the starts of the second and the last step; the first one warms."""
+    return sum(tokens for _, tokens in marks[1:-1]) / (marks[-1][0] - marks[1][0])
 
 
 def _timed(work: Any) -> tuple[float, Any]:

@@ -55,8 +55,8 @@ def emobank(tmp_path: Path) -> Path:
     rows = []
     for number in range(60):
         word, rating = list(words.items())[number % 5]
-        rows.append((f"doc{number % 7}_{number}", "train" if number < 48 else "dev", rating, 3.0 + 0.01 * number, 3.1,
-                     f"A {word} day number {number} by the sea."))  # fmt: skip
+        split, text = "train" if number < 48 else "dev", f"A {word} day number {number} by the sea."
+        rows.append((f"doc{number % 7}_{number}", split, rating, 3.0 + 0.01 * number, 3.1, text))
     rows += [("doc1_90", "train", 3.0, 3.0, 3.0, ""), ("doc1_91", "train", 3.0, 3.0, 3.0, "...")]
     path = tmp_path / "emobank.csv"
     with path.open("w", newline="") as handle:

@@ -42,7 +42,7 @@ def test_a_rating_off_the_scale_is_named(emobank):
 
 
 def test_without_emobank_it_is_said_where_to_get_it(tmp_path):
-    with pytest.raises(EtudeError, match="github.com/JULIELab/EmoBank"):
+    with pytest.raises(EtudeError, match="JULIELab/EmoBank"):
         read_emobank(tmp_path / "nothing.csv")
     with pytest.raises(EtudeError, match="EmoBank"):
         AffectAnnotator(AffectSettings(("vad",)))
@@ -108,7 +108,10 @@ def test_affect_examples_of_ones_own_are_read(tmp_path):
     assert (one.statement, one.text, one.answer) == ("Rate joy.", "A fine day.", "0.700")
 
 
-@pytest.mark.parametrize(("said", "value"), [("0.312", 0.312), ("about 0.5.", 0.5), ("7", None), ("high", None), ("-0.2", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("0.312", 0.312), ("about 0.5.", 0.5), ("7", None), ("high", None), ("-0.2", None)],
+)
 def test_intensities_are_read_or_are_missing(said, value):
     assert read_intensity(said) == value
 

@@ -86,7 +86,8 @@ def test_a_bad_coco_file_is_refused_by_line(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("policy", "label", "judgment"),
     [
-        (LabelPolicy(), "Y?", None), (LabelPolicy(uncertain="lean"), "Y?", 1), (LabelPolicy(uncertain="lean"), "N?", 0),
+        (LabelPolicy(), "Y?", None), (LabelPolicy(uncertain="lean"), "Y?", 1),
+        (LabelPolicy(uncertain="lean"), "N?", 0),
         (LabelPolicy(uncertain="lean"), "?", None), (LabelPolicy(), " y ", 1), (LabelPolicy(), "N", 0),
     ],
 )  # fmt: skip
@@ -99,8 +100,10 @@ def test_doubtful_judgments_follow_the_policy_and_are_counted(policy, label, jud
 @pytest.mark.parametrize(
     ("policy", "label", "relatedness"),
     [
-        (LabelPolicy(), "C/B", None), (LabelPolicy(overlap="broad"), "C/B", 2), (LabelPolicy(overlap="close"), "C/B", 1),
-        (LabelPolicy(), "Y", None), (LabelPolicy(yes_relatedness="close"), "Y", 1), (LabelPolicy(), "?", None),
+        (LabelPolicy(), "C/B", None), (LabelPolicy(overlap="broad"), "C/B", 2),
+        (LabelPolicy(overlap="close"), "C/B", 1),
+        (LabelPolicy(), "Y", None), (LabelPolicy(yes_relatedness="close"), "Y", 1),
+        (LabelPolicy(), "?", None),
         (LabelPolicy(), "", None), (LabelPolicy(), "B", 2), (LabelPolicy(), "N", 0),
     ],
 )  # fmt: skip
@@ -126,7 +129,7 @@ def test_the_site_is_not_the_label(tmp_path, loco):
 
 
 def test_a_missing_document_can_be_an_error(tmp_path, loco):
-    with pytest.raises(EtudeError, match="lacks 1 of 25 annotated documents, e.g. 'not-there'"):
+    with pytest.raises(EtudeError, match=r"lacks 1 of 25 annotated documents.*'not-there'"):
         build(loco=loco[0], annotations=loco[1], missing="error", out=tmp_path / "c")
 
 
@@ -191,9 +194,7 @@ def jaccard(a: str, b: str) -> float:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.lists(st.sampled_from(["a", "b", "c", "d", "e", "f"]), min_size=3, max_size=9), min_size=2, max_size=8)
-)
+@given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=3, max_size=9), min_size=2, max_size=8))
 def test_near_duplicates_are_those_of_an_exact_count(drawn):
     texts = [" ".join(words) for words in drawn]
     groups = group_texts(texts, [str(row) for row in range(len(texts))], 0.5)
@@ -208,8 +209,12 @@ def test_near_duplicates_are_those_of_an_exact_count(drawn):
 
 
 def test_reposts_and_category_rows_share_a_group():
-    texts = ["RT @bob: They hide the cheap cure from all of us https://x.y", "They hide the cheap cure from all of us!",
-             "A choir meets on Tuesday in the old hall", "Another row of the same tweet"]  # fmt: skip
+    texts = [
+        "RT @bob: They hide the cheap cure from all of us https://x.y",
+        "They hide the cheap cure from all of us!",
+        "A choir meets on Tuesday in the old hall",
+        "Another row of the same tweet",
+    ]
     groups = group_texts(texts, ["1", "2", "3", "3"])
     assert groups[0] == groups[1] and groups[2] == groups[3] and groups[0] != groups[2]
 
@@ -290,8 +295,10 @@ def test_what_a_task_writes_it_reads(name, data):
 @pytest.mark.parametrize(
     ("said", "labels"),
     [
-        ("1", (1,)), ("1.", (1,)), ("conspiracy", (1,)), ('"1. conspiracy"', (1,)), ("**0. non-conspiracy**", (0,)),
-        ("0. conspiracy", None), ("2", None), ("I think it is a conspiracy", None), ("", None), ("maybe", None),
+        ("1", (1,)), ("1.", (1,)), ("conspiracy", (1,)), ('"1. conspiracy"', (1,)),
+        ("**0. non-conspiracy**", (0,)),
+        ("0. conspiracy", None), ("2", None), ("I think it is a conspiracy", None), ("", None),
+        ("maybe", None),
     ],
 )  # fmt: skip
 def test_an_answer_that_names_no_class_is_none_of_them(said, labels):
@@ -329,6 +336,8 @@ def test_synthetic_goes_alone_and_loco_needs_both_files(tmp_path, loco):
 
 
 def test_a_released_row_without_a_task_name_is_recognized_by_its_classes():
-    row = Example(id="a", instruction="Which is it: 0. not related, 1. closely related, 2. broadly related?\nText: They hide it.\nClass:", output="1. closely related")  # type: ignore[call-arg]  # fmt: skip
+    asked = "Which is it: 0. not related, 1. closely related, 2. broadly related?"
+    instruction = f"{asked}\nText: They hide it.\nClass:"
+    row = Example.model_validate({"id": "a", "instruction": instruction, "output": "1. closely related"})
     assert (row.task, row.input) == ("relatedness", "They hide it.")
     assert category_names()[0] == "suppressedcures"

@@ -1,4 +1,4 @@
-"""Both families, all routes and their controls, on small models: what is trained, what is saved, what is refused."""
+"""Both families, all routes and controls, on small models: what is trained, saved, refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def test_the_last_two_layers_alone_are_trained(tiny_encoder):
     assert trained == {"1", "2"}
 
 
-@pytest.mark.parametrize(("route", "shuffled"), [("none", False), ("affect-base", False), ("affect-base", True), ("affect-prompt", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("route", "shuffled"),
+    [("none", False), ("affect-base", False), ("affect-base", True), ("affect-prompt", False)],
+)
 def test_a_language_model_trains_on_every_route_and_comes_back_as_it_was(
     tiny_lm, emobank, tmp_path, articles, route, shuffled
 ):
@@ -95,11 +98,8 @@ def test_texts_beyond_the_context_are_cut_or_read_in_chunks(tiny_lm, long):
     text = "The men hide the cure. " * 80
     ((label,), each) = detector.probabilities([text], "judgment")
     assert label in ((0,), (1,)) and each.sum() == pytest.approx(1)
-    short = detector.probabilities(["The men hide the cure. " * 8], "judgment")[1]
-    assert (long == "cut") == bool(
-        np.allclose(each, detector.probabilities([text + text], "judgment")[1], atol=1e-6)
-    ) or long != "cut"
-    assert each.shape == short.shape
+    longer = detector.probabilities([text + "The choir sings. " * 80], "judgment")[1]
+    assert bool((longer == each).all()) == (long == "cut")  # what was cut off cannot matter
 
 
 def test_theories_are_lists_and_relatedness_wants_a_theory(tiny_lm):
@@ -170,7 +170,8 @@ def test_the_control_of_affect_features_has_values_of_other_texts(tiny_encoder):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"route": "affect-features", "tuning": "lora"}, "needs an encoder"), ({"tuning": "head"}, "for encoders"),
+        ({"route": "affect-features", "tuning": "lora"}, "needs an encoder"),
+        ({"tuning": "head"}, "for encoders"),
         ({"tuning": "lora", "shuffle_affect": True}, "no affect to shuffle"),
     ],
 )  # fmt: skip

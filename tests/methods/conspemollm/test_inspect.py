@@ -21,8 +21,8 @@ def test_inspect_scores_classes_and_counts_invalid_answers(tmp_path):
         "mockllm/model", custom_outputs=[ModelOutput.from_content("mockllm/model", a) for a in answers]
     )
     (log,) = inspect_ai.eval(
-        conspemollm(str(tmp_path / "c"), shots=2), model=model, log_dir=str(tmp_path / "logs"), display="none",
-        max_connections=1, max_samples=1,
+        conspemollm(str(tmp_path / "c"), shots=2), model=model, log_dir=str(tmp_path / "logs"),
+        display="none", max_connections=1, max_samples=1,
     )  # fmt: skip
     metrics = log.results.scores[0].metrics
     assert metrics["accuracy"].value == pytest.approx((len(examples) - 1) / len(examples))

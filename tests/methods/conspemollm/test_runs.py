@@ -35,8 +35,14 @@ def detector(tmp_path_factory, condid, tiny_encoder) -> Path:
 
 
 def write_texts(path: Path, count: int = 5) -> Path:
-    rows = [{"id": f"t{n}", "text": f"They hide cure number {n}." if n % 2 else f"Choir night {n}.",
-             "label": "1. conspiracy" if n % 2 else "0. non-conspiracy"} for n in range(count)]  # fmt: skip
+    rows = [
+        {
+            "id": f"t{n}",
+            "text": f"They hide cure number {n}." if n % 2 else f"Choir night {n}.",
+            "label": "1. conspiracy" if n % 2 else "0. non-conspiracy",
+        }
+        for n in range(count)
+    ]
     write_records(path, rows)
     return path
 
@@ -131,8 +137,14 @@ def test_affect_columns_are_added_and_summed_up_by_label(tmp_path):
 
 
 def test_evaluation_compares_arms_and_settles_nothing_on_synthetic_texts(condid, tiny_encoder, tmp_path):
-    found = evaluate(condid, arms=("tfidf+lexicon", "minilm+shuffled"), encoder=str(tiny_encoder), folds=3, repeats=1,
-                     out=tmp_path / "e.json")  # fmt: skip
+    found = evaluate(
+        condid,
+        arms=("tfidf+lexicon", "minilm+shuffled"),
+        encoder=str(tiny_encoder),
+        folds=3,
+        repeats=1,
+        out=tmp_path / "e.json",
+    )
     assert set(found.arms) == {"tfidf+lexicon", "minilm+shuffled", "tfidf", "minilm"}
     assert found.synthetic and set(found.verdicts.values()) == {"synthetic texts: no verdict"}
     assert set(found.cross_topic["tfidf"]) == {"coronavirus to sandy hook", "sandy hook to coronavirus"}
@@ -143,8 +155,17 @@ def test_evaluation_finds_affect_that_helps_and_sees_through_its_control(tmp_pat
     rows = []
     for n in range(60):
         word = "awful" if n % 2 else "lovely"
-        rows.append({"id": str(n), "task": "judgment", "instruction": "D.", "source": "mine", "group": n,
-                     "input": f"item {n} q{n * 7919 % 97} {word}", "output": f"{n % 2}. {'non-' if n % 2 == 0 else ''}conspiracy"})  # fmt: skip
+        rows.append(
+            {
+                "id": str(n),
+                "task": "judgment",
+                "instruction": "D.",
+                "source": "mine",
+                "group": n,
+                "input": f"item {n} q{n * 7919 % 97} {word}",
+                "output": ("0. non-conspiracy", "1. conspiracy")[n % 2],
+            }
+        )
     write_records(tmp_path / "m.jsonl", rows)
     found = evaluate(
         tmp_path / "m.jsonl", arms=("minilm+lexicon", "minilm+shuffled"), encoder=str(tiny_encoder), repeats=2
@@ -177,8 +198,15 @@ def test_a_probe_by_rewriting_leaves_out_what_the_judge_rejects(condid, detector
     )
     seen: list[int] = []
     register_scripted("first-no", lambda c: (seen.append(1), "no" if len(seen) == 1 else "yes")[1])
-    found = probe(detector, condid, split="train", kind="rewrite", rewriter="scripted/soft-writer", judge="scripted/first-no",
-                  out=tmp_path / "p")  # fmt: skip
+    found = probe(
+        detector,
+        condid,
+        split="train",
+        kind="rewrite",
+        rewriter="scripted/soft-writer",
+        judge="scripted/first-no",
+        out=tmp_path / "p",
+    )
     assert found.left_out == 1 and found.texts == len(seen) - 1
     with pytest.raises(EtudeError, match="needs a chat model"):
         probe(detector, condid, kind="rewrite", out=tmp_path / "q")

@@ -73,8 +73,8 @@ def demo(out: Path) -> Demo:
             ),
         ],
         meaning=(
-            "A detector of conspiracy texts, and the paper's question: does knowing a text's feelings help? On "
-            "your own LOCO or COCO files the same commands answer it, by grouped folds and corrected "
+            "A detector of conspiracy texts, and the paper's question: does knowing a text's feelings help? "
+            "On your own LOCO or COCO files the same commands answer it, by grouped folds and corrected "
             "statistics; where the difference lies inside its noise, they say so."
         ),
     )

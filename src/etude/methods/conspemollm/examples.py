@@ -96,7 +96,7 @@ class Example(BaseModel):
 
     @property
     def statement(self) -> str:
-        """What is asked, in our wording, as when predicting; the row's own where it alone names the theory."""
+        """What is asked, as when predicting; the row's own words where they alone name the theory."""
         task = self.conspiracy_task
         return (
             self.instruction if task.needs_theory and not self.topic else task.statement(self.topic or None)
