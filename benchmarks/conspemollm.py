@@ -3,8 +3,8 @@
 Classification: 48 texts, SmolLM2, the same prompts; transformers' generate as a careful user calls it (sorted
 by length, greedy, `max_new_tokens=16`) and as the release does (file order, sampled; up to 64 tokens here
 instead of its 1,024, so the true ratio is larger). Training: the same rows, LoRA of the same shape, TRL's
-packing and completion-only loss; tokens a second over the same number of steps. TRL may live in a folder of
-a folder of its own: `PYTHONPATH=FOLDER python -m benchmarks conspemollm`.
+SFTTrainer with packing and completion-only loss; tokens a second over the same number of steps. TRL may live
+in a folder of its own: `PYTHONPATH=FOLDER python -m benchmarks conspemollm`.
 """
 
 from __future__ import annotations

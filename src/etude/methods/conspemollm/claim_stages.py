@@ -32,27 +32,33 @@ class StageBudget:
 
     Args:
         model: The base.
-        affect_steps: Stage A.
-        steps: Stage B, the same for all three arms.
-        pack_tokens: Tokens of a step.
+        affect_steps: Stage A; None for three epochs, as in the paper.
+        steps: Stage B, the same for all three arms; None for three epochs.
+        pack_tokens: Tokens of a pack.
         affect_rows: Stage A's sentences.
         affect_words: Of at most so many words.
         probed: Held-out sentences on which the affect loss is measured.
+        articles: Articles of each half at most.
         learning_rate: Of both stages.
         tuning: What is trained.
-        max_length: Tokens of prompt and answer.
+        max_length: Tokens of prompt and answer; longer articles are cut.
+        batch_size: Packs of a batch.
+        accumulate: Batches of a step.
     """
 
     model: str
-    affect_steps: int
-    steps: int
+    affect_steps: int | None
+    steps: int | None
     pack_tokens: int
     affect_rows: int
     affect_words: int | None
     probed: int
+    articles: int | None
     learning_rate: float
     tuning: Tuning = "lora"
     max_length: int | None = None
+    batch_size: int = 1
+    accumulate: int = 1
 
 
 def stage_arms(budget: StageBudget, data: ClaimData) -> list[Arm]:
@@ -64,16 +70,29 @@ def stage_arms(budget: StageBudget, data: ClaimData) -> list[Arm]:
     return [arm(name) for name in STAGES]
 
 
-def split_articles(data: ClaimData, seed: int) -> tuple[list[Example], list[Example]]:
-    """Half of the groups to train on, half to test on, by seed; the same for all arms."""
-    groups = sorted({one.group for one in data.articles})
-    chosen = set(np.random.default_rng(seed).permutation(groups)[: len(groups) // 2].tolist())
-    train = [one for one in data.articles if one.group in chosen]
-    return train, [one for one in data.articles if one.group not in chosen]
+def split_articles(
+    data: ClaimData, seed: int, most: int | None = None
+) -> tuple[list[Example], list[Example]]:
+    """Half of the groups to train on, half to test on, by seed; the same for all arms.
+
+    Args:
+        data: The claim's data.
+        seed: Of the halves.
+        most: Articles of each half at most, drawn at random.
+    """
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(sorted({one.group for one in data.articles}))
+    chosen = set(groups[: len(groups) // 2].tolist())
+    halves = (
+        [one for one in data.articles if one.group in chosen],
+        [one for one in data.articles if one.group not in chosen],
+    )
+    train, test = ([half[at] for at in sorted(rng.permutation(len(half))[:most])] for half in halves)
+    return train, test
 
 
 def _measure(name: Stages, budget: StageBudget, data: ClaimData, seed: int) -> Measurement:
-    train, test = split_articles(data, seed)
+    train, test = split_articles(data, seed, budget.articles)
     route: Route = "none" if name == "detection only" else "affect-base"
     settings = Settings(
         budget.model,
@@ -125,11 +144,14 @@ def _unit(row: int, id: str) -> str:
     return f"emobank/{document_of(id)}/{row}"
 
 
-def _stage(budget: StageBudget, steps: int) -> StageSettings:
+def _stage(budget: StageBudget, steps: int | None) -> StageSettings:
     return StageSettings(
         steps=steps,
+        epochs=3,
         learning_rate=budget.learning_rate,
         weight_decay=1e-5,
-        warmup=0.1,
+        warmup=0.03,
+        batch_size=budget.batch_size,
+        accumulate=budget.accumulate,
         pack_tokens=budget.pack_tokens,
     )

@@ -6,7 +6,7 @@ An arm is a text representation and what is put beside it: `minilm`, `minilm+lex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -99,10 +99,17 @@ class Material:
 
 @dataclass(frozen=True)
 class FoldScore:
-    """An arm on one split."""
+    """An arm on one split.
+
+    Args:
+        macro_f1: On the test texts.
+        auc: On the test texts, where both sides occur.
+        right: Id of each test text to whether its class was named.
+    """
 
     macro_f1: float
     auc: float | None
+    right: Mapping[str, bool]
 
 
 def fold_scores(arm: str, material: Material, splits: Sequence[SplitRows]) -> dict[str, FoldScore]:
@@ -141,10 +148,10 @@ def fold_scores(arm: str, material: Material, splits: Sequence[SplitRows]) -> di
             each = head.probabilities(x[split.test])
         true = material.labels[split.test]
         score = macro_f1(true.tolist(), each.argmax(1).tolist(), material.classes)
-        constant = base == "majority"
-        found[split.name] = FoldScore(
-            score, 0.5 if constant else area_under_curve([(int(t),) for t in true], each)
-        )
+        area = 0.5 if base == "majority" else area_under_curve([(int(t),) for t in true], each)
+        names = [material.examples[row].id for row in split.test]
+        hits = (each.argmax(1) == true).tolist()
+        found[split.name] = FoldScore(score, area, dict(zip(names, hits, strict=True)))
     return found
 
 

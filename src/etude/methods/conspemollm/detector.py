@@ -80,19 +80,24 @@ class ConspEmo:
         self._causal: CausalDetector | None = None
         self._encoder: EncoderDetector | None = None
         self._annotator: AffectAnnotator | None = None
+        self._folder: Path | None = None  # where its weights are, until they are needed
         self.revision = "untrained"
 
     @property
     def causal(self) -> CausalDetector:
         """The language model's side."""
-        if self._causal is None:
+        if self._causal is None and self._folder is not None:
+            self._causal = CausalDetector.load(self.settings, self._folder)
+        elif self._causal is None:
             self._causal = CausalDetector(self.settings)
         return self._causal
 
     @property
     def encoder(self) -> EncoderDetector:
         """The encoder's side."""
-        if self._encoder is None:
+        if self._encoder is None and self._folder is not None:
+            self._encoder = EncoderDetector.load(self.settings, self._folder, self.tasks)
+        elif self._encoder is None:
             self._encoder = EncoderDetector(self.settings)
         return self._encoder
 
@@ -334,7 +339,7 @@ class ConspEmo:
 
     @classmethod
     def load(cls, folder: Path | str) -> ConspEmo:
-        """Read what `save` wrote.
+        """Read what `save` wrote; the weights load when they are first needed.
 
         Raises:
             EtudeError: No detector is there, it was trained with other wording, or its base model changed.
@@ -366,11 +371,7 @@ class ConspEmo:
                 "Use the same files, or train again.",
             )
         made = cls(tasks=stored["tasks"], settings=settings)
-        if made.family == "causal":
-            made._causal = CausalDetector.load(settings, folder)
-        else:
-            made._encoder = EncoderDetector.load(settings, folder, stored["tasks"])
-        made.revision = stored["revision"]
+        made._folder, made.revision = folder, stored["revision"]
         return made
 
 

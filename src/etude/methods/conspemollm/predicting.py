@@ -91,14 +91,12 @@ def predict(
 
     Args:
         detector: A folder written by train; or, as a baseline, a chat model as it is (smollm2, a folder,
-            org/name,
-            openai/MODEL, inspect/PROVIDER/MODEL).
+            org/name, openai/MODEL, inspect/PROVIDER/MODEL).
         texts: CSV, JSONL or Parquet with id, text and perhaps label (which is then scored against).
         task: intention, theory-type, judgment, relatedness or topic.
         theory: For relatedness: coronavirus, "sandy hook", or a theory in your own words.
         answers: Of an untuned model: scored (the likeliest label, local models) or free (what it writes; an
-            answer
-            that names no class is invalid).
+            answer that names no class is invalid).
         shots: Solved examples in the prompt of an untuned model (needs --examples).
         examples: Where these come from: a folder written by build.
         base_url: Address of an OpenAI-compatible server.
