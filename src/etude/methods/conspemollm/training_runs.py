@@ -120,9 +120,11 @@ def train(
     Args:
         data: A folder written by build, or a file of examples (ours, the release's, or its trainer's layout).
         tasks: One or more of intention, theory-type, judgment, relatedness, topic.
-        model: An encoder (minilm, a folder, org/name) or a causal language model (smollm2, a folder, org/name).
+        model: An encoder (minilm, a folder, org/name) or a causal language model (smollm2, a folder,
+            org/name).
         route: none; affect-base (R1, the paper's: tune on affect first); affect-features (R2: affect values
-            beside the text vector, encoders); affect-prompt (R3: affect values in the prompt, language models).
+            beside the text vector, encoders); affect-prompt (R3: affect values in the prompt, language
+            models).
         shuffle_affect: The route's control: the affect of other texts.
         tuning: head (encoders: a logistic head on the frozen encoder), last2, lora or full; by default head
             for encoders, lora for language models.
