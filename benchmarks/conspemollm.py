@@ -3,8 +3,8 @@
 Classification: 48 texts, SmolLM2, the same prompts; transformers' generate as a careful user calls it (sorted
 by length, greedy, `max_new_tokens=16`) and as the release does (file order, sampled; up to 64 tokens here
 instead of its 1,024, so the true ratio is larger). Training: the same rows, LoRA of the same shape, TRL's
-SFTTrainer with packing and completion-only loss; tokens a second over the same number of steps. TRL may live
-in a folder of its own: `PYTHONPATH=FOLDER python -m benchmarks conspemollm`.
+SFTTrainer with packing and completion-only loss; tokens a second over the same number of steps
+(`pip install "etude[peers]"`).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def training(texts: list[str], steps: int) -> dict[str, Any]:
     rows = [Instruction(task.statement(), text, task.classes[n % 2]) for n, text in enumerate(texts * 4)]
     ours = _ours(rows, steps)
     if importlib.util.find_spec("trl") is None:
-        return {"ours, tokens/s": ours, "TRL": "not installed: pip install trl"}
+        return {"ours, tokens/s": ours, "TRL": 'not installed: pip install "etude[peers]"'}
     theirs = _trl(rows, steps)
     return {"ours, tokens/s": ours, "TRL with packing, tokens/s": theirs, "ratio": ours / theirs}
 

@@ -64,7 +64,8 @@ def fit(
     save_every: int | None = None,
     patience: int | None = None,
     collate: Callable[[list[Any]], dict[str, Any]] | None = None,
-    optimizer: str = "adamw_torch",
+    optimizer: str | Callable[[nn.Module], torch.optim.Optimizer] = "adamw_torch",
+    callbacks: Sequence[TrainerCallback] = (),
     report_to: str = "none",
     label: str = "training",
 ) -> FitResult:
@@ -92,7 +93,9 @@ def fit(
         save_every: Steps between checkpoints (and evaluations); a tenth of the run by default.
         patience: Stop when the evaluation loss has not improved for this many evaluations.
         collate: From items to a batch; the default stacks tensors by key.
-        optimizer: Any `optim` name of `TrainingArguments`.
+        optimizer: Any `optim` name of `TrainingArguments`, or from the model to an optimizer, e.g. with a
+            rate of its own for some parameters; `learning_rate` and `weight_decay` are then its business.
+        callbacks: More of the Trainer's callbacks, e.g. one that thaws parts after some steps.
         report_to: A tracker that transformers knows, e.g. `tensorboard`.
         label: Shown beside the progress.
 
@@ -124,7 +127,7 @@ def fit(
         warmup_steps=round(warmup * total),
         lr_scheduler_type="constant_with_warmup" if schedule in ("constant", "onecycle") else schedule,
         max_grad_norm=clip,
-        optim=optimizer,
+        optim=optimizer if isinstance(optimizer, str) else "adamw_torch",
         seed=seed,
         data_seed=seed,
         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
@@ -152,7 +155,8 @@ def fit(
         train_dataset=train,
         eval_dataset=evaluation,
         data_collator=collate,
-        callbacks=[_Progress(label), _MarkComplete()],
+        optimizers=(None if isinstance(optimizer, str) else optimizer(model), None),
+        callbacks=[_Progress(label), _MarkComplete(), *callbacks],
     )
     trainer.one_cycle = schedule == "onecycle"
     trainer.remove_callback(_printer())
