@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from etude.data import write_records
 from etude.data.batches import BatchEngine
 from etude.methods import verb
 from etude.methods.conspemollm.annotator import AffectAnnotator, AffectSettings, Provider
 from etude.methods.conspemollm.sharding import Work, in_shards
-from etude.methods.conspemollm.texts_in import read_texts, warnings_of
+from etude.methods.conspemollm.texts_in import TableFormat, read_texts, warnings_of
 from etude.methods.conspemollm.vad_head import HeadKind
 from etude.methods.conspemollm.wordings import wording_hash
 from etude.render import table
@@ -19,8 +19,6 @@ from etude.runs import Run, content_hash
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-Format = Literal["csv", "jsonl", "parquet"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def affect(
     base_url: str | None = None,
     accept_nrc_licence: bool = False,
     limit: int | None = None,
-    format: Format = "csv",
+    format: TableFormat = "csv",
     engine: BatchEngine = "local",
     workers: int = 2,
     out: Path,

@@ -162,8 +162,8 @@ def _notes(data: ClaimData, where: str, budget: Budget) -> tuple[str, ...]:
         first,
         f"The language model is {budget.stages.model}, tuned: {budget.stages.tuning}; "
         f"{budget.stages.affect_steps or '3 epochs of'} steps on affect, "
-        f"{budget.stages.steps or '3 epochs of'} on detection: a real run of the paper's mechanism, far below "
-        "its size at laptop scale.",
+        f"{budget.stages.steps or '3 epochs of'} on detection: a real run of the paper's mechanism, far "
+        "below its size at laptop scale.",
         "Part C: differences of macro-F1 over 25 splits, corrected resampled t (Nadeau & Bengio 2003).",
         "EmoBank: Buechel & Hahn 2017, CC BY-SA 4.0.",
     )

@@ -124,11 +124,8 @@ def fold_scores(arm: str, material: Material, splits: Sequence[SplitRows]) -> di
         EtudeError: There is no such arm.
     """
     base, *added = arm.split("+")
-    if base not in ("majority", "affect", "tfidf", "minilm") or not set(added) <= {
-        "lexicon",
-        "vad",
-        "shuffled",
-    }:
+    known = ("majority", "affect", "tfidf", "minilm")
+    if base not in known or not set(added) <= {"lexicon", "vad", "shuffled"}:
         raise EtudeError(f"no arm {arm!r}", f"There are {', '.join(ARMS)}.")
     if base == "affect":
         added = ["lexicon", "vad"] if material.emobank else ["lexicon"]

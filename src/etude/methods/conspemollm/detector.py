@@ -18,7 +18,7 @@ from etude.methods.conspemollm.emobank import EmoBank
 from etude.methods.conspemollm.encoder_detector import EncoderDetector
 from etude.methods.conspemollm.examples import Example
 from etude.methods.conspemollm.metrics import Scores, scores_of
-from etude.methods.conspemollm.settings import Family, Route, Settings, StageSettings, check_family
+from etude.methods.conspemollm.settings import Route, Settings, StageSettings, check_family, family_of
 from etude.methods.conspemollm.tasks import INVALID, TaskName, short_name, task_named
 from etude.methods.conspemollm.wordings import wording_hash
 from etude.models import model_directory
@@ -139,19 +139,25 @@ class ConspEmo:
             affect_examples: Affect instructions of one's own for stage A, instead of EmoBank's (causal).
             held_out: Validation examples, on which the weights are selected (causal).
         """
-        config = {
-            "settings": self.settings.to_json(),
-            "tasks": list(self.tasks),
-            "examples": content_hash([one.model_dump(mode="json") for one in [*examples, *held_out]]),
-            "sentences": content_hash([sentences.ids, sentences.ratings.tolist()]) if sentences else None,
-            "affect_examples": content_hash([vars(one) for one in affect_examples]),
-            "wording": wording_hash(),
-        }
+        config = self.config([*examples, *held_out], sentences, affect_examples)
         with Run(out, config, command="conspemollm fit") as run:
             report = self.fit_in(run, examples, sentences, affect_examples, held_out)
             if run.result is None:
                 run.complete(asdict(report))
         return report
+
+    def config(
+        self, examples: Sequence[Example], sentences: EmoBank | None, affect_examples: Sequence[Instruction]
+    ) -> dict[str, Any]:
+        """What determines a fit: settings and the content of all that is learned from."""
+        return {
+            "settings": self.settings.to_json(),
+            "tasks": list(self.tasks),
+            "examples": content_hash([one.model_dump(mode="json") for one in examples]),
+            "sentences": content_hash([sentences.ids, sentences.ratings.tolist()]) if sentences else None,
+            "affect_examples": content_hash([vars(one) for one in affect_examples]),
+            "wording": wording_hash(),
+        }
 
     def fit_in(
         self,
@@ -373,19 +379,6 @@ class ConspEmo:
         made = cls(tasks=stored["tasks"], settings=settings)
         made._folder, made.revision = folder, stored["revision"]
         return made
-
-
-def family_of(model: str) -> Family:
-    """Whether a name means an encoder or a causal language model, by its files.
-
-    Raises:
-        EtudeError: There is no such model.
-    """
-    config = read_json(model_directory(model) / "config.json")
-    kinds = config.get("architectures") or []
-    return (
-        "causal" if any(str(kind).endswith(("ForCausalLM", "LMHeadModel")) for kind in kinds) else "encoder"
-    )
 
 
 def _revision(model: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from etude.methods.conspemollm.detector import ConspEmo, FitReport
@@ -23,14 +22,13 @@ MISUSE = (
 )
 
 
-def write_card(folder: Path, detector: ConspEmo, report: FitReport, notes: Sequence[str] = ()) -> Path:
+def write_card(folder: Path, detector: ConspEmo, report: FitReport) -> Path:
     """Write `README.md` into a detector's folder.
 
     Args:
         folder: The detector's folder.
         detector: The detector.
         report: How it was fitted.
-        notes: Lines on the data.
     """
     s = detector.settings
     lines = [
@@ -49,7 +47,6 @@ def write_card(folder: Path, detector: ConspEmo, report: FitReport, notes: Seque
             for name, stage in (("stage A", report.stage_a), ("stage B", report.stage_b))
             if stage is not None
         ),
-        *(f"- {note}" for note in notes),
         "",
         "## Misuse and label noise",
         "",

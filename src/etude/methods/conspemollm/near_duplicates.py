@@ -39,19 +39,14 @@ def group_texts(texts: Sequence[str], documents: Sequence[str], threshold: float
         return []
     forms = [normal_form(text) for text in texts]
     edges = _equal(documents) + _equal([form or f"empty {row}" for row, form in enumerate(forms)])
-    firsts = list(dict.fromkeys(forms))
-    row_of = {form: forms.index(form) for form in firsts} if len(forms) < 2000 else _first_rows(forms)
+    row_of: dict[str, int] = {}
+    for row, form in enumerate(forms):
+        row_of.setdefault(form, row)
+    firsts = list(row_of)
     edges += [(row_of[firsts[a]], row_of[firsts[b]]) for a, b in _alike(firsts, threshold)]
     left, right = (np.array([edge[side] for edge in edges], dtype=int) for side in (0, 1))
     graph = coo_matrix((np.ones(len(edges)), (left, right)), shape=(len(texts), len(texts)))
     return [int(group) for group in connected_components(graph, directed=False)[1]]
-
-
-def _first_rows(forms: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for row, form in enumerate(forms):
-        found.setdefault(form, row)
-    return found
 
 
 def _equal(keys: Sequence[str]) -> list[tuple[int, int]]:

@@ -15,15 +15,15 @@ from etude.data.batches import BatchEngine
 from etude.errors import EtudeError
 from etude.methods import verb
 from etude.methods.conspemollm.annotator import keeping_chat
-from etude.methods.conspemollm.detector import FILE, ConspEmo, family_of
+from etude.methods.conspemollm.detector import FILE, ConspEmo
 from etude.methods.conspemollm.examples import read_examples
 from etude.methods.conspemollm.metrics import Scores, scores_of
 from etude.methods.conspemollm.near_duplicates import group_texts
 from etude.methods.conspemollm.prompted import ask, shots_from
-from etude.methods.conspemollm.settings import Settings
+from etude.methods.conspemollm.settings import Settings, family_of
 from etude.methods.conspemollm.sharding import Work, in_shards
 from etude.methods.conspemollm.tasks import INVALID, ConspTask, TaskName, short_name, task_named
-from etude.methods.conspemollm.texts_in import TextRow, read_texts, warnings_of
+from etude.methods.conspemollm.texts_in import TableFormat, TextRow, read_texts, warnings_of
 from etude.methods.conspemollm.training_runs import restored, scores_table
 from etude.methods.conspemollm.wordings import wording_hash
 from etude.render import table
@@ -32,7 +32,6 @@ from etude.runs import Run, content_hash, write_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Format = Literal["csv", "jsonl", "parquet"]
 Answers = Literal["scored", "free"]
 
 
@@ -82,7 +81,7 @@ def predict(
     base_url: str | None = None,
     max_length: int | None = None,
     limit: int | None = None,
-    format: Format = "csv",
+    format: TableFormat = "csv",
     engine: BatchEngine = "local",
     workers: int = 2,
     out: Path,

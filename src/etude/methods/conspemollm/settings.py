@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 from etude.errors import EtudeError
 from etude.methods.conspemollm.annotator import AffectSettings, settings_hash
 from etude.methods.conspemollm.vectors import LongText
+from etude.models import model_directory
+from etude.runs import read_json
 
 Family: TypeAlias = Literal["encoder", "causal"]
 Route: TypeAlias = Literal["none", "affect-base", "affect-features", "affect-prompt"]
@@ -47,8 +49,7 @@ class Settings:
     Args:
         model: An encoder or a causal language model, by name.
         route: `none`, `affect-base` (R1: stage A on affect tasks, then stage B), `affect-features` (R2:
-            affect
-            values beside the text vector) or `affect-prompt` (R3: affect values in the prompt).
+            affect values beside the text vector) or `affect-prompt` (R3: affect values in the prompt).
         shuffle_affect: The control of the route: affect examples (R1) or values (R2, R3) of other texts.
         tuning: What is trained: `head` alone (encoder), the `last2` layers (encoder), `lora` or `full`.
         seed: Of everything random.
@@ -81,6 +82,19 @@ class Settings:
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON, files by their content."""
         return {**asdict(self), "affect": settings_hash(self.affect)}
+
+
+def family_of(model: str) -> Family:
+    """Whether a name means an encoder or a causal language model, by its files.
+
+    Raises:
+        EtudeError: There is no such model.
+    """
+    config = read_json(model_directory(model) / "config.json")
+    kinds = config.get("architectures") or []
+    return (
+        "causal" if any(str(kind).endswith(("ForCausalLM", "LMHeadModel")) for kind in kinds) else "encoder"
+    )
 
 
 def check_family(settings: Settings, family: Family) -> None:

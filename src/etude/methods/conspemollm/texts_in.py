@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, model_validator
 
 from etude.data import read_records
 from etude.errors import EtudeError
 from etude.methods.conspemollm.cleaning import clean
+
+TableFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
+"""Of the tables that verbs write."""
 
 
 class _Row(BaseModel):

@@ -11,17 +11,16 @@ from etude.methods import verb
 from etude.methods.conspemollm.affect_tasks import read_affect_instructions
 from etude.methods.conspemollm.annotator import AffectSettings, Provider
 from etude.methods.conspemollm.causal_detector import StageReport
-from etude.methods.conspemollm.detector import ConspEmo, FitReport, family_of
+from etude.methods.conspemollm.detector import ConspEmo, FitReport
 from etude.methods.conspemollm.emobank import read_emobank
 from etude.methods.conspemollm.examples import read_examples
 from etude.methods.conspemollm.metrics import Scores
 from etude.methods.conspemollm.model_card import MISUSE, route_in_words, write_card
-from etude.methods.conspemollm.settings import Dtype, Route, Settings, StageSettings, Tuning
+from etude.methods.conspemollm.settings import Dtype, Route, Settings, StageSettings, Tuning, family_of
 from etude.methods.conspemollm.tasks import TaskName
 from etude.methods.conspemollm.vectors import LongText
-from etude.methods.conspemollm.wordings import wording_hash
 from etude.render import console, table
-from etude.runs import Run, content_hash, write_json
+from etude.runs import Run, write_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -193,14 +192,7 @@ def train(
         else None
     )
     own = read_affect_instructions(affect_examples) if affect_examples and route == "affect-base" else []
-    config = {
-        "settings": settings.to_json(),
-        "tasks": list(tasks),
-        "examples": content_hash([one.model_dump(mode="json") for one in examples]),
-        "sentences": content_hash([sentences.ids, sentences.ratings.tolist()]) if sentences else None,
-        "affect_examples": content_hash([vars(one) for one in own]),
-        "wording": wording_hash(),
-    }
+    config = detector.config(examples, sentences, own)
     with Run(out, config, command="conspemollm train") as run:
         if run.result is not None:
             return _stored(run.result, out)
