@@ -339,8 +339,9 @@ _ALL = (
             "probe": "Change the tone of conspiracy texts and count what is no longer detected",
         },
         claim=(
-            "Giving the detector affect knowledge improves conspiracy detection over text alone; where LOCO is "
-            "not there, only the affect half (EmoBank) is settled, and synthetic texts show that the rest runs."
+            "Giving the detector affect knowledge improves conspiracy detection over text alone; where LOCO "
+            "is not there, only the affect half (EmoBank) is settled, and synthetic texts show that the rest "
+            "runs."
         ),
         data=(
             "a folder with emobank*.csv (github.com/JULIELab/EmoBank) and, for detection, your own LOCO.json "
