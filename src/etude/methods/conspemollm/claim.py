@@ -74,7 +74,7 @@ class Budget:
 BUDGETS = {
     "laptop": Budget(
         600, 3000, 600, 480, 30, 5, 5,
-        StageBudget("smollm2", 40, 12, 320, 400, 12, 48, 48, 1e-3, max_length=160),
+        StageBudget("smollm2", 24, 8, 192, 400, 12, 48, 48, 1e-3, max_length=160),
     ),
     "slow": Budget(
         None, 8062, 1000, 8000, 500, 5, 5,
