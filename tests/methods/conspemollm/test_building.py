@@ -170,7 +170,7 @@ def test_a_file_that_only_claims_to_be_xlsx_is_refused(tmp_path):
     pytest.importorskip("openpyxl")
     path = tmp_path / "a.xlsx"
     path.write_text("doc id,seeds\n")
-    with pytest.raises(EtudeError, match="not a readable .xlsx"):
+    with pytest.raises(EtudeError, match=r"not a readable \.xlsx"):
         read_annotations(path)
 
 
