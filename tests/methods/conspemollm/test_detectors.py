@@ -17,7 +17,7 @@ from etude.methods.conspemollm.synthetic import synthetic_builder
 from etude.methods.conspemollm.vectors import give_pad_token, text_vectors
 from etude.models import load_causal_lm, load_encoder
 
-SHORT = StageSettings(steps=3, learning_rate=5e-3, pack_tokens=256, batch_size=4)
+SHORT = StageSettings(steps=4, learning_rate=5e-3, pack_tokens=256, batch_size=4)
 CAUSAL = Settings(tuning="lora", stage_a=SHORT, stage_b=SHORT, affect_rows=16)
 TEXTS = [("a", "They hide the cheap cure."), ("b", "A choir meets on Tuesday."), ("c", "   ")]
 
@@ -53,7 +53,7 @@ def test_a_language_model_trains_on_every_route_and_comes_back_as_it_was(
     detector = ConspEmo(settings=settings)
     sentences = read_emobank(emobank)["train"] if route == "affect-base" else None
     report = detector.fit(articles, out=tmp_path / "run", sentences=sentences)
-    assert (report.stage_a is not None) == (route == "affect-base") and report.stage_b.steps == 3
+    assert (report.stage_a is not None) == (route == "affect-base") and report.stage_b.steps == 4
     assert report.stage_b.last_loss < report.stage_b.first_loss
     found = detector.predict(TEXTS)
     assert found["label"].to_list()[2] == "invalid" and found["p_conspiracy"].to_list()[2] is None
@@ -76,7 +76,7 @@ def test_stage_b_of_all_three_arms_takes_the_same_steps_and_other_weights(
             settings=replace(CAUSAL, model=str(tiny_lm), route=route, shuffle_affect=shuffled)
         )
         report = detector.fit(articles, out=tmp_path / name, sentences=sentences)
-        assert report.stage_b.steps == 3
+        assert report.stage_b.steps == 4
         weights[name] = detector.revision
     assert len(set(weights.values())) == 3
 
@@ -140,7 +140,7 @@ def test_stage_a_moves_the_encoder_and_its_control_moves_it_elsewhere(
             model=str(tiny_encoder), route="affect-base", shuffle_affect=shuffled, stage_a=SHORT
         )
         detector = ConspEmo(settings=settings)
-        assert detector.fit(articles, out=tmp_path / name, sentences=sentences).stage_a.steps == 3
+        assert detector.fit(articles, out=tmp_path / name, sentences=sentences).stage_a.steps == 4
         vectors.append(detector.encoder.features(["They hide it."], None))
     plain = ConspEmo(settings=Settings(model=str(tiny_encoder))).encoder.features(["They hide it."], None)
     assert not np.allclose(vectors[0], plain, atol=1e-5) and not np.allclose(*vectors, atol=1e-6)
@@ -164,7 +164,8 @@ def test_the_control_of_affect_features_has_values_of_other_texts(tiny_encoder):
     texts = ["An awful lie.", "A lovely day.", "A plain stone.", "Terrible, horrible evil."]
     right = ConspEmo(settings=settings).affect_matrix(texts)
     wrong = ConspEmo(settings=replace(settings, shuffle_affect=True, seed=1)).affect_matrix(texts)
-    assert sorted(map(tuple, right)) == sorted(map(tuple, wrong)) and not (right == wrong).all()
+    assert sorted(map(tuple, right)) == sorted(map(tuple, wrong))
+    assert not (right == wrong).all(1).any()  # no text keeps its own
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from etude.errors import EtudeError
 from etude.methods.conspemollm.linear_head import fit_head
 from etude.methods.conspemollm.metrics import area_under_curve, calibration_error, scores_of
 from etude.methods.conspemollm.resampled_t import corrected_resampled_t
+from etude.methods.conspemollm.shuffling import other_rows
 from etude.methods.conspemollm.splits import cross_topic, grouped_folds
 from etude.methods.conspemollm.tasks import task_named
 
@@ -145,3 +146,10 @@ def test_a_head_finds_what_separates_the_classes():
 def test_one_class_alone_cannot_be_learned():
     with pytest.raises(EtudeError, match="same class"):
         fit_head(np.zeros((3, 2)), [(1,)] * 3, 2, multi_label=False)
+
+
+@given(st.integers(0, 60), st.integers(0, 5))
+def test_a_control_gives_every_row_what_belongs_to_another(count, seed):
+    rows = other_rows(count, seed)
+    assert sorted(rows.tolist()) == list(range(count))
+    assert count == 1 or not (rows == np.arange(count)).any()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from etude.data import read_records
 from etude.errors import EtudeError
 from etude.methods.conspemollm.emobank import HIGH, LOW, EmoBank
+from etude.methods.conspemollm.shuffling import other_rows
 from etude.methods.conspemollm.wordings import wordings
 
 EMOTIONS = ("anger", "fear", "joy", "sadness")
@@ -100,15 +101,14 @@ def read_affect_instructions(path: Path) -> list[Instruction]:
 
 def shuffle_answers(instructions: Sequence[Instruction], seed: int) -> list[Instruction]:
     """The same examples with answers of other ones of the same task: the control of stage A."""
-    rng = np.random.default_rng(seed)
     by_statement: dict[str, list[int]] = {}
     for row, one in enumerate(instructions):
         by_statement.setdefault(one.statement, []).append(row)
     shuffled = list(instructions)
     for rows in by_statement.values():
-        for row, other in zip(rows, rng.permutation(rows), strict=True):
-            one = instructions[row]
-            shuffled[row] = Instruction(one.statement, one.text, instructions[int(other)].answer, one.affect)
+        for row, other in zip(rows, other_rows(len(rows), seed), strict=True):
+            answer = instructions[rows[other]].answer
+            shuffled[row] = replace(instructions[row], answer=answer)
     return shuffled
 
 

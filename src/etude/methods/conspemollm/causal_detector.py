@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from etude.methods.conspemollm.wordings import wordings
 from etude.models import CausalLM, load_causal_lm, model_revision
 from etude.render import console
 from etude.runs import Run
+
+if TYPE_CHECKING:
+    from etude.training import FitResult
 
 ADAPTER, WHOLE = "adapter", "model"
 
@@ -50,6 +53,14 @@ class StageReport:
     first_loss: float
     last_loss: float
     best_eval_loss: float | None = None
+
+    @classmethod
+    def of(cls, fitted: FitResult, rows: int, cut: int) -> StageReport:
+        """A finished fit in words; the first and the last losses never overlap."""
+        losses = [entry["loss"] for entry in fitted.history if "loss" in entry]
+        some = max(1, min(3, len(losses) // 2))
+        first, last = float(np.mean(losses[:some])), float(np.mean(losses[-some:]))
+        return cls(rows, cut, fitted.steps, first, last, fitted.best_eval_loss)
 
 
 class CausalDetector:
@@ -131,15 +142,7 @@ class CausalDetector:
         )
         self.network.eval()
         save_trained(self.lm.model, weights)
-        losses = [entry["loss"] for entry in fitted.history if "loss" in entry]
-        report = StageReport(
-            rows=len(encoded),
-            cut=sum(row.cut for row in encoded),
-            steps=fitted.steps,
-            first_loss=float(np.mean(losses[:3])),
-            last_loss=float(np.mean(losses[-3:])),
-            best_eval_loss=fitted.best_eval_loss,
-        )
+        report = StageReport.of(fitted, len(encoded), sum(row.cut for row in encoded))
         run.finish(name, vars(report))
         if report.cut:
             console().print(

@@ -21,6 +21,7 @@ from etude.methods.conspemollm.examples import Example
 from etude.methods.conspemollm.linear_head import fit_head
 from etude.methods.conspemollm.metrics import area_under_curve, macro_f1
 from etude.methods.conspemollm.resampled_t import PairedDifference, corrected_resampled_t
+from etude.methods.conspemollm.shuffling import other_rows
 from etude.methods.conspemollm.splits import SplitRows
 from etude.methods.conspemollm.vectors import text_vectors
 from etude.models import load_encoder
@@ -90,7 +91,7 @@ class Material:
         """Affect values by name: `lexicon`, `vad`, or `shuffled` (VAD, else lexicon, of other texts)."""
         if name == "shuffled":
             values = self.affect("vad" if self.emobank else "lexicon")
-            return values[np.random.default_rng(0).permutation(len(values))]
+            return values[other_rows(len(values), 0)]
         if name not in self._affect:
             settings = AffectSettings((name,), emobank=self.emobank, encoder=self.encoder)  # type: ignore[arg-type]
             self._affect[name] = AffectAnnotator(settings).matrix([one.input for one in self.examples])

@@ -19,6 +19,7 @@ from etude.methods.conspemollm.encoder_detector import EncoderDetector
 from etude.methods.conspemollm.examples import Example
 from etude.methods.conspemollm.metrics import Scores, scores_of
 from etude.methods.conspemollm.settings import Route, Settings, StageSettings, check_family, family_of
+from etude.methods.conspemollm.shuffling import other_rows
 from etude.methods.conspemollm.tasks import INVALID, TaskName, short_name, task_named
 from etude.methods.conspemollm.wordings import wording_hash
 from etude.models import model_directory
@@ -234,7 +235,7 @@ class ConspEmo:
     def _order(self, count: int) -> NDArray[np.intp]:
         if not self.settings.shuffle_affect:
             return np.arange(count)
-        return np.random.default_rng(self.settings.seed).permutation(count)
+        return other_rows(count, self.settings.seed)
 
     def probabilities(
         self,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from etude.data import read_records
 from etude.errors import EtudeError
+from etude.methods.conspemollm.shuffling import other_rows
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 LOW, HIGH = 1.0, 5.0
@@ -61,8 +62,7 @@ class EmoBank:
 
     def shuffled(self, seed: int) -> EmoBank:
         """The same sentences with ratings of other ones: affect examples that teach nothing about affect."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        return EmoBank(self.ids, self.texts, self.ratings[order])
+        return EmoBank(self.ids, self.texts, self.ratings[other_rows(len(self), seed)])
 
     def sample(self, count: int, seed: int, most_words: int | None = None) -> EmoBank:
         """At most `count` random sentences, of at most `most_words` words."""

@@ -185,9 +185,7 @@ class EncoderDetector:
                 label=name,
             )
             save_trained(network, weights)
-            losses = [entry["loss"] for entry in fitted.history if "loss" in entry]
-            first, last = float(np.mean(losses[:3])), float(np.mean(losses[-3:]))
-            report = StageReport(len(rows), 0, fitted.steps, first, last)
+            report = StageReport.of(fitted, len(rows), 0)
             run.finish(name, vars(report))
         network_: Any = self.encoder.model
         network_.eval()

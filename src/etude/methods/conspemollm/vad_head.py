@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from etude.data.store import cache_root
@@ -79,7 +79,7 @@ class VadHead:
             )
             quality = {name: float(facts[f"r.{name}"]) for name in DIMENSIONS if f"r.{name}" in facts}
             return cls(facts["encoder"], facts["revision"], layers, quality, int(facts["trained_on"]))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
             raise EtudeError(f"{path}: not a VAD head ({error})", "Train it again from EmoBank.") from error
 
 
@@ -114,8 +114,9 @@ def train_vad_head(
         layers: tuple[Any, ...] = ((fitted.coef_.T.astype(np.float64), fitted.intercept_.astype(np.float64)),)
     else:
         fitted = MLPRegressor(
-            (64,), early_stopping=True, random_state=seed, max_iter=200, learning_rate_init=2e-3
-        ).fit(vectors, train.ratings)
+            hidden_layer_sizes=(64,), early_stopping=True, random_state=seed, max_iter=200,
+            learning_rate_init=2e-3,
+        ).fit(vectors, train.ratings)  # fmt: skip
         layers = tuple(
             (weights.astype(np.float64), bias.astype(np.float64))
             for weights, bias in zip(fitted.coefs_, fitted.intercepts_, strict=True)
