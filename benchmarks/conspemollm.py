@@ -4,7 +4,7 @@ Classification: 48 texts, SmolLM2, the same prompts; transformers' generate as a
 by length, greedy, `max_new_tokens=16`) and as the release does (file order, sampled; up to 64 tokens here
 instead of its 1,024, so the true ratio is larger). Training: the same rows, LoRA of the same shape, TRL's
 SFTTrainer with packing and completion-only loss; tokens a second over the same number of steps
-(`pip install "etude[peers]"`).
+(`pip install "etude[peers]"`). Seconds are of the processor: other work does not count.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _ours(rows: list[Instruction], steps: int) -> float:
 
     class Clocked(AnswerLoss):
         def forward(self, input_ids: Any, position_ids: Any, labels: Any) -> Any:
-            marks.append((time.perf_counter(), input_ids.numel()))
+            marks.append((time.process_time(), input_ids.numel()))
             return super().forward(input_ids, position_ids, labels)
 
     packed = PackedRows([encode_row(lm.tokenizer, row, PACK) for row in rows], PACK, 0)
@@ -147,7 +147,7 @@ def _trl(rows: list[Instruction], steps: int) -> float:
 
     class Clocked(SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            marks.append((time.perf_counter(), inputs["input_ids"].numel()))
+            marks.append((time.process_time(), inputs["input_ids"].numel()))
             return super().compute_loss(model, inputs, *args, **kwargs)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -185,6 +185,6 @@ def _rate(marks: list[tuple[float, int]]) -> float:
 
 
 def _timed(work: Any) -> tuple[float, Any]:
-    started = time.perf_counter()
+    started = time.process_time()
     result = work()
-    return time.perf_counter() - started, result
+    return time.process_time() - started, result
