@@ -94,13 +94,9 @@ def test_a_chat_models_answers_are_classes_or_invalid(condid, tmp_path):
 
     def answer(conversation):
         asked.append(conversation[-1]["content"])
-        return (
-            "1. conspiracy"
-            if "cure number 1" in asked[-1]
-            else "I cannot say."
-            if "number 3" in asked[-1]
-            else "0"
-        )
+        if "cure number 1" in asked[-1]:
+            return "1. conspiracy"
+        return "I cannot say." if "number 3" in asked[-1] else "0"
 
     register_scripted("plain-judge", answer)
     found = predict(
@@ -115,11 +111,6 @@ def test_a_chat_models_answers_are_classes_or_invalid(condid, tmp_path):
 
 
 def test_an_untuned_language_model_is_scored_by_label(tiny_lm, tmp_path):
-    found = (
-        predict(str(tiny_lm), write_texts(tmp_path / "t.csv"), task="intention", out=tmp_path / "p", limit=2)
-        if False
-        else None
-    )
     write_records(tmp_path / "u.csv", [{"id": "a", "text": "They hide it."}])
     found = predict(str(tiny_lm), tmp_path / "u.csv", task="intention", out=tmp_path / "q")
     assert sum(found.labels.values()) == 1 and "invalid" not in found.labels
@@ -164,9 +155,13 @@ def test_evaluation_compares_arms_and_settles_nothing_on_synthetic_texts(condid,
 
 
 def test_evaluation_finds_affect_that_helps_and_sees_through_its_control(tmp_path, tiny_encoder):
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    rated = sorted((w, v) for w, v in SentimentIntensityAnalyzer().lexicon.items() if w.isalpha())
+    charged = [[w for w, v in rated if v * side >= 2.5][:30] for side in (1, -1)]
     rows = []
-    for n in range(60):
-        word = "awful" if n % 2 else "lovely"
+    for n in range(60):  # every charged word once: a text by itself tells nothing about the others
+        word = charged[n % 2][n // 2]
         rows.append(
             {
                 "id": str(n),
