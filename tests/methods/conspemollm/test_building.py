@@ -166,6 +166,14 @@ def test_annotations_in_xlsx_are_the_same_as_in_csv(loco, tmp_path):
     assert read_annotations(tmp_path / "a.xlsx") == read_annotations(loco[1])
 
 
+def test_a_file_that_only_claims_to_be_xlsx_is_refused(tmp_path):
+    pytest.importorskip("openpyxl")
+    path = tmp_path / "a.xlsx"
+    path.write_text("doc id,seeds\n")
+    with pytest.raises(EtudeError, match=r"not a readable \.xlsx"):
+        read_annotations(path)
+
+
 def test_an_annotation_table_without_its_columns_is_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("doc id,seeds,verdict\nd1,corona,Y\n")

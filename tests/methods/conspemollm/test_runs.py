@@ -127,6 +127,18 @@ def test_affect_columns_are_added_and_summed_up_by_label(tmp_path):
     assert len(list(read_rows(tmp_path / "a" / "affect.parquet"))) == 5
 
 
+def test_an_empty_text_has_no_affect_and_does_not_pull_the_means(tmp_path):
+    full, half = tmp_path / "full.jsonl", tmp_path / "half.jsonl"
+    rows = [{"id": "a", "text": "What a lovely day."}, {"id": "b", "text": "This is awful."}]
+    write_records(full, rows)
+    write_records(half, [*rows, {"id": "c", "text": " "}])
+    whole, with_empty = affect(full, out=tmp_path / "f"), affect(half, out=tmp_path / "h", format="jsonl")
+    assert with_empty.means == whole.means and any("1 of 3 texts are empty" in n for n in with_empty.notices)
+    last = [row for _, row in read_rows(tmp_path / "h" / "affect.jsonl")][-1]
+    assert last["vader_compound"] is None
+    assert not any("not readable" in notice for notice in with_empty.notices)
+
+
 def test_evaluation_compares_arms_and_settles_nothing_on_synthetic_texts(condid, tiny_encoder, tmp_path):
     found = evaluate(
         condid,

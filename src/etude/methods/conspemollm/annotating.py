@@ -34,9 +34,14 @@ class AffectWork:
     store: str
 
     def __call__(self) -> Work:
-        """Affect values of (id, text) pairs."""
+        """Affect values of (id, text) pairs; an empty text has none."""
         annotator = AffectAnnotator(self.settings, Path(self.store))
-        return lambda texts: list(annotator.table([text for _, text in texts]))
+
+        def values(texts: list[tuple[str, str]]) -> list[dict[str, float | None]]:
+            found = iter(annotator.table([text for _, text in texts if text]))
+            return [next(found) if text else dict.fromkeys(annotator.columns) for _, text in texts]
+
+        return values
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,7 @@ def affect(
             ),
         )
         notices = [*annotator.notices, *warnings_of(counts, len(rows))]
-        unread = sum(value is None for row in values for value in row.values())
+        unread = sum(v is None for r, row in zip(rows, values, strict=True) if r.text for v in row.values())
         notices += (
             [f"{unread} values were not readable from the model's answers and stay empty"] if unread else []
         )

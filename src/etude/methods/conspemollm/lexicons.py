@@ -1,4 +1,4 @@
-"""Affect by word lists: VADER by default; the NRC lexicon and AFINN only when asked for.
+"""Affect by word lists: VADER by default; the NRC lexicon only when asked for.
 
 VADER (Hutto & Gilbert 2014, MIT) rates sentences; a document gets the mean of its sentences' ratings and the
 lowest, highest and spread of their compounds. The NRC Emotion Lexicon (Mohammad & Turney 2013) may be used

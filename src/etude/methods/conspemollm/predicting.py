@@ -111,7 +111,10 @@ def predict(
     """
     rows, counts = read_texts(texts, limit)
     asked = task_named(task)
-    asked.statement(theory)  # refuses a missing theory before anything is loaded
+    asked.statement(theory)  # refuses a missing theory, and then wrong labels, before anything is loaded
+    for row in rows:
+        if row.label is not None:
+            given_labels(asked, row)
     solved = shots_from(read_examples(examples), asked, shots) if shots and examples else []
     if shots and not examples:
         raise EtudeError("--shots needs solved examples", "Give --examples FOLDER, written by build.")
@@ -153,6 +156,21 @@ def predict(
     return PredictResult(str(file), dict(labels), told, notices)
 
 
+def given_labels(task: ConspTask, row: TextRow) -> tuple[int, ...]:
+    """The class numbers that a text's file gives it.
+
+    Raises:
+        EtudeError: The label is no class of the task.
+    """
+    labels = task.read(row.label or "")
+    if labels is None:
+        raise EtudeError(
+            f"id {row.id!r}: label {row.label!r} is no class of {task.name}",
+            f"The classes are {', '.join(task.classes)}.",
+        )
+    return labels
+
+
 def score_rows(task: ConspTask, rows: Sequence[TextRow], found: Sequence[dict[str, Any]]) -> Scores | None:
     """Scores of predicted rows against the labels in their file; None without any label.
 
@@ -162,15 +180,7 @@ def score_rows(task: ConspTask, rows: Sequence[TextRow], found: Sequence[dict[st
     labelled = [(row, said) for row, said in zip(rows, found, strict=True) if row.label is not None]
     if not labelled:
         return None
-    true = []
-    for row, _ in labelled:
-        labels = task.read(row.label or "")
-        if labels is None:
-            raise EtudeError(
-                f"id {row.id!r}: label {row.label!r} is no class of {task.name}",
-                f"The classes are {', '.join(task.classes)}.",
-            )
-        true.append(labels)
+    true = [given_labels(task, row) for row, _ in labelled]
     said = [None if one["label"] == INVALID else task.read(str(one["label"])) for _, one in labelled]
     columns = [f"p_{short_name(label)}" for label in task.classes]
     values = [[one.get(column) for column in columns] for _, one in labelled]

@@ -87,7 +87,7 @@ def warnings_of(counts: Counter[str], total: int) -> list[str]:
     said = {
         "html": "{} of {} texts held HTML, which was taken out",
         "control characters": "{} of {} texts held control characters, which were taken out",
-        "empty": "{} of {} texts are empty; they get no label",
+        "empty": "{} of {} texts are empty: no class and no affect is told for them",
         "not English": "{} of {} texts do not look English; nothing here was made for other languages",
     }
     return [text.format(counts[name], total) for name, text in said.items() if counts[name]]
