@@ -40,24 +40,28 @@ def main(*, quick: bool) -> dict[str, Any]:
     """
     return {
         "threads": torch.get_num_threads(),
-        "labelling": labelling(12 if quick else 48),
+        "labelling": labelling(12 if quick else 48, 0),
+        "labelling with solved examples": labelling(12 if quick else 48, 4),
         "training": training(3 if quick else 8, 1 if quick else 2),
     }
 
 
-def labelling(count: int) -> dict[str, Any]:
+def labelling(count: int, shots: int) -> dict[str, Any]:
     """Texts a second by label scoring and by generation; which answers name a class, and the right one.
 
     Args:
         count: Texts: our synthetic articles, whose class is known, then tweets.
+        shots: Solved examples in each prompt (of the articles; here only the time counts).
     """
     lm = load_causal_lm(MODEL)
     task = task_named("judgment")
     made = synthetic_builder().examples(dev=0, test=0)
     articles = [one for one in made if one.task == "judgment"]
     texts = [one.input for one in (*articles, *(one for one in made if one.task == "intention"))][:count]
+    solved = [(one.input, task.answer(one.labels)) for one in articles[:shots]]
     prompts = [
-        encode_prompt(lm.tokenizer, Instruction(task.statement(), text, ""), 512, 16)[0] for text in texts
+        encode_prompt(lm.tokenizer, Instruction(task.statement(), text, ""), 1024, 16, solved)[0]
+        for text in texts
     ]
     answers = encoded_answers(lm, task.classes)
     label_probabilities(lm, prompts[:2], answers)  # warm

@@ -85,8 +85,9 @@ def test_bad_texts_are_refused_and_odd_ones_are_noted(detector, tmp_path):
 
 
 def test_a_detector_knows_only_its_tasks(detector, tmp_path):
+    write_records(tmp_path / "t.csv", [{"id": "a", "text": "They hide it."}])
     with pytest.raises(EtudeError, match="not trained for theory-type"):
-        predict(str(detector), write_texts(tmp_path / "t.csv"), task="theory-type", out=tmp_path / "p")
+        predict(str(detector), tmp_path / "t.csv", task="theory-type", out=tmp_path / "p")
 
 
 def test_a_chat_models_answers_are_classes_or_invalid(condid, tmp_path):
