@@ -1,5 +1,6 @@
 """The claim's task against its definition, and its verdicts on made-up arms."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,11 @@ def test_digits_are_joined_with_gaps_of_50_ms() -> None:
 
 def test_the_test_speaker_is_unseen(shared_data) -> None:
     task = prepare_numbers(shared_data("speech-translation"), train=20)
-    assert len(task.train) == 20 and len(task.test) == 180
+    assert (len(task.train), len(task.dev), len(task.test)) == (20, 40, 180)
     assert {u.speaker for u in task.test} == {"theo"}
-    assert "theo" not in {u.speaker for u in task.train}
+    assert "theo" not in {u.speaker for u in [*task.train, *task.dev]}
     assert {u.translation for u in task.test}.isdisjoint(german(n) for n in task.numbers)
+    assert {u.translation for u in task.dev} <= {german(n) for n in task.numbers}
     assert all(u.transcript and u.reference.path.is_file() for u in task.test)
 
 
@@ -79,7 +81,12 @@ def evidence(means: dict[str, float], tmp_path: Path) -> dict[str, str]:
             runs[seed] = Measurement(scores, {"speech tokens": 10.0})
         arms.append(ArmResult(arm.name, True, runs))
     found = Evidence("speech-translation", "", (), arms, made.metrics, (0, 1, 2))
-    assert made.blocks is not None and len(made.blocks(found)) == 1
+    assert made.blocks is not None
+    steps, _ = made.blocks(found)
+    means_of = [means[name] for name in FIXED]
+    for row, (a, b), halvings in zip(steps.rows, pairwise(means_of), (2.0, 0.32, 0.68, 1.0), strict=True):
+        assert row[1] == pytest.approx(halvings, abs=0.01)
+        assert row[2] == pytest.approx(a - b, abs=1.5) and row[3] == pytest.approx(row[2] / row[1])
     return {part.name: part.verdict for part in settle(made, found)}
 
 
@@ -93,11 +100,12 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_question_can_fall_either_way(no_weights: None, tmp_path: Path) -> None:
     falling = dict(zip(FIXED, (90.0, 70.0, 65.0, 60.0, 40.0), strict=True))
-    good = {TOPLINE: 92.0, **falling, "ctc": 95.0, "cif": 50.0, **dict.fromkeys(CASCADES, 80.0)}
+    other = {"ctc, no head stage": 94.0, "cif": 50.0}
+    good = {TOPLINE: 92.0, **falling, "ctc": 96.0, **other, **dict.fromkeys(CASCADES, 80.0)}
     assert set(evidence(good, tmp_path).values()) == {"holds"}
     rising = dict(zip(FIXED, (60.0, 62.0, 62.5, 63.0, 66.0), strict=True))
-    bad = {TOPLINE: 99.0, **rising, "ctc": 30.0, "cif": 30.0, **dict.fromkeys(CASCADES, 98.0)}
+    bad = {TOPLINE: 99.0, **rising, **dict.fromkeys(CONTENT, 30.0), **dict.fromkeys(CASCADES, 98.0)}
     verdicts = evidence(bad, tmp_path)
     assert verdicts.pop("control") == "holds"
     assert set(verdicts.values()) == {"fails"}
-    assert set(CONTENT) == {"ctc", "cif"}
+    assert set(CONTENT) == {"ctc", "ctc, no head stage", "cif"}

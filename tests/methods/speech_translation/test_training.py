@@ -221,6 +221,44 @@ def test_what_is_trained_comes_back_from_its_folder(
     assert not (tmp_path / "m" / "tuned.safetensors").exists()
 
 
+@pytest.mark.parametrize(("limit", "ended"), [(9.0, 2), (0.0, 40)])
+def test_a_ctc_head_stops_at_its_word_error_rate(
+    limit: float, ended: int, utterances, whisper_folder: str, llm_folder: str, tmp_path: Path
+) -> None:
+    """Looked at every twentieth part; a limit above every rate ends the stage at the first look."""
+    head = Stage(tasks=("asr",), steps=40, supervise_only=True, until_wer=limit)
+    design = design_of(whisper_folder, llm_folder, "ctc", head, Stage(steps=1))
+    made = train_design(
+        design, utterances[:8], utterances[8:], Schedule(batch_size=4), out=tmp_path / "m",
+        features=tmp_path / "f",
+    )  # fmt: skip
+    first, second = made.stages
+    assert (first["steps"], second["steps"]) == (ended, 1)
+    translator = load_translator(tmp_path / "m")
+    rows = [read_audio(u.reference) for u in utterances[8:]]
+    heard = translator.length_adapter.transcribe(
+        *translator.from_features(live_features(translator.sfm, rows))
+    )
+    wrong = sum(said != u.transcript for said, u in zip(heard, utterances[8:], strict=True))
+    if limit:
+        assert first["wer"] == pytest.approx(wrong / 4, abs=0.26)  # the joint step may change one word
+    assert second["wer"] is None
+
+
+def test_until_wer_is_for_ctc_heads(utterances, whisper_folder: str, llm_folder: str, tmp_path: Path) -> None:
+    stage = Stage(tasks=("asr",), steps=4, until_wer=0.1)
+    design = design_of(whisper_folder, llm_folder, "conv", stage)
+    with pytest.raises(EtudeError, match="until_wer is for the head of the length adapter ctc"):
+        train_design(design, utterances[:8], [], Schedule(), out=tmp_path / "m", features=tmp_path / "f")
+
+
+def test_stages_are_read_from_the_command_line() -> None:
+    made = assembled_design("base", la="ctc", stages="ctc@50:wer=0.1,asr+st@9").stages
+    assert [(s.steps, s.until_wer, s.supervise_only) for s in made] == [(50, 0.1, True), (9, None, False)]
+    with pytest.raises(EtudeError, match="until_wer"):
+        assembled_design("base", la="ctc", stages="ctc@50:wer=few")
+
+
 def test_an_encoder_trained_in_full_comes_back(
     utterances, whisper_folder: str, llm_folder: str, tmp_path: Path
 ) -> None:

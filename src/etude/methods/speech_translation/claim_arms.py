@@ -31,7 +31,7 @@ from etude.methods.speech_translation.quality import failure_counts
 from etude.methods.speech_translation.recognizers import Whisper
 from etude.methods.speech_translation.speech_encoders import load_speech_encoder
 from etude.methods.speech_translation.spoken_numbers import digit_words, prepare_numbers
-from etude.methods.speech_translation.staged_training import Material, Schedule, train_stage
+from etude.methods.speech_translation.staged_training import Material, Schedule, StageReport, train_stage
 from etude.methods.speech_translation.systems import TEXT_PROMPT, Cascade
 from etude.methods.speech_translation.training_run import with_vocabulary
 from etude.methods.speech_translation.translator import SpeechTranslator
@@ -47,9 +47,15 @@ FIXED = {
     "wlq 16": ("wlq:window=16,queries=1,hidden=128,heads=4", 16),
 }
 """Arms of a fixed rate: length adapter, and how many features become one vector."""
-CONTENT = {"ctc": "ctc:mode=average", "cif": "cif:unit=character"}
-"""Arms that compress by content."""
+CONTENT = {
+    "ctc": ("ctc:mode=average", True),
+    "ctc, no head stage": ("ctc:mode=average", False),
+    "cif": ("cif:unit=character", True),
+}
+"""Arms that compress by content: length adapter, and whether it spends the first stage on its own loss (else,
+as the fixed-rate arms do, on transcription through the language model)."""
 CASCADES = ("cascade, zero-shot", "cascade, in-domain CTC")
+PAPER_FILES = ("train.tsv", "dev.tsv", "test.tsv")
 _TOGETHER = 60  # utterances that are decoded at once
 
 
@@ -62,6 +68,9 @@ class Budget:
         llm: Language model; `character` is trained in the run and then frozen, others get LoRA.
         utterances: To train on.
         head: Steps on transcripts.
+        head_most: Of a CTC head's own stage, which ends sooner at `head_wer`; such a step costs a small part
+            of one through the language model.
+        head_wer: Word error rate on the development utterances at which a CTC head has learned enough.
         steps: Steps on translations.
         batch: Examples of a step.
         rate: Peak learning rate of the adapters.
@@ -72,6 +81,8 @@ class Budget:
     llm: str = "character"
     utterances: int = 800
     head: int = 100
+    head_most: int = 600
+    head_wer: float = 0.05
     steps: int = 160
     batch: int = 16
     rate: float = 2e-3
@@ -80,10 +91,20 @@ class Budget:
 
 SCALES = {
     "laptop": Budget(),
-    "slow": Budget(llm="smollm2", head=400, steps=1200, rate=1e-3),
-    "paper": Budget("openai/whisper-large-v3", "meta-llama/Llama-3.1-8B-Instruct", 10**9, 20_000, 28_000, 64,
-                    1e-4, 256),
-}  # fmt: skip
+    "slow": Budget(llm="smollm2", head=400, head_most=2400, steps=1200, rate=1e-3),
+    "paper": Budget(
+        sfm="openai/whisper-large-v3",
+        llm="meta-llama/Llama-3.1-8B-Instruct",
+        utterances=10**9,
+        head=20_000,
+        head_most=20_000,
+        head_wer=0.1,
+        steps=28_000,
+        batch=64,
+        rate=1e-4,
+        max_tokens=256,
+    ),
+}
 
 
 class World:
@@ -100,12 +121,13 @@ class World:
         self.is_paper = budget.utterances == 10**9
 
     @cached_property
-    def splits(self) -> tuple[list[Utterance], list[Utterance]]:
-        """Training and test utterances."""
+    def splits(self) -> tuple[list[Utterance], list[Utterance], list[Utterance]]:
+        """Training, development and test utterances."""
         if self.is_paper:
-            return read_utterances(self.data / "train.tsv"), read_utterances(self.data / "test.tsv")
+            learned, dev, test = (read_utterances(self.data / name) for name in PAPER_FILES)
+            return learned, dev, test
         task = prepare_numbers(self.data, train=self.budget.utterances)
-        return task.train, task.test
+        return task.train, task.dev, task.test
 
     @cached_property
     def cache(self) -> FeatureCache:
@@ -114,9 +136,9 @@ class World:
 
     @cached_property
     def test_features(self) -> list[Features]:
-        """Of the test utterances."""
-        test = self.splits[1]
-        speech = Speech(test, self.cache)
+        """Of the test utterances; those of the others are in the cache from here on."""
+        learned, dev, test = self.splits
+        speech = Speech([*learned, *dev, *test], self.cache)
         return [speech.of(u)["features"] for u in test]
 
     def llm_name(self, seed: int) -> str:
@@ -142,13 +164,20 @@ class World:
             recognizer, language, prompt=prompt, mixer=self.mixer, max_tokens=self.budget.max_tokens
         )
 
-    def design(self, la: str, seed: int) -> Design:
-        """An arm's design: a stage on transcripts, then one on translations."""
-        own = la.startswith(("ctc", "cif"))
+    def design(self, la: str, seed: int, *, own: bool = False) -> Design:
+        """An arm's design: a stage on transcripts, then one on translations.
+
+        Args:
+            la: Length adapter.
+            seed: Of the language model.
+            own: The first stage is spent on the length adapter's own loss.
+        """
+        stops = own and la.startswith("ctc")
         state: Any = {} if self.llm == "character" else {"llm": "lora"}
         rates: Any = {"adapter": self.budget.rate}
         stages = (
-            Stage(tasks=("asr",), steps=self.budget.head, lr=rates, supervise_only=own,
+            Stage(tasks=("asr",), steps=self.budget.head_most if stops else self.budget.head, lr=rates,
+                  supervise_only=own, until_wer=self.budget.head_wer if stops else None,
                   trainable={} if own else state),
             Stage(tasks=("st",), steps=self.budget.steps, lr=rates, trainable=state),
         )  # fmt: skip
@@ -162,14 +191,14 @@ class World:
         )
 
 
-def speech_arm(world: World, name: str, la: str) -> Arm:
+def speech_arm(world: World, name: str, la: str, own: bool = False) -> Arm:
     """A translator with one length adapter."""
 
     def run(seed: int) -> Measurement:
-        train, test = world.splits
-        features = world.test_features
+        test, features = world.splits[2], world.test_features
+        design = world.design(la, seed, own=own)
         started = time.perf_counter()
-        translator = _trained(world, world.design(la, seed), train, seed)
+        translator, reports = _trained(world, design, seed)
         trained = time.perf_counter() - started
         started = time.perf_counter()
         made = _decode(translator, features, test, world.budget.max_tokens)
@@ -179,6 +208,8 @@ def speech_arm(world: World, name: str, la: str) -> Arm:
         texts = [text for text, _ in made]
         facts = {
             "speech tokens": sum(n for _, n in made) / len(made),
+            "steps": [report.steps for report in reports],
+            "head WER": reports[0].wer,
             "training s": round(trained, 1),
             "decoding s": round(decoded, 2),
             **failure_counts(texts),
@@ -188,16 +219,17 @@ def speech_arm(world: World, name: str, la: str) -> Arm:
         scores["chrF, other audio"] = _scores([text for text, _ in others], test)[METRIC]
         return _measured(scores, facts)
 
-    return Arm(name, run, {"la": la})
+    return Arm(name, run, {"la": la, "own": own})
 
 
 def topline_arm(world: World) -> Arm:
     """The language model on the true words."""
 
     def run(seed: int) -> Measurement:
-        _, test = world.splits
+        test = world.splits[2]
+        cascade = world.cascade(seed, _Named("text"))
         started = time.perf_counter()
-        texts = world.cascade(seed, _Named("text")).translate_text([u.transcript or "" for u in test], test)
+        texts = cascade.translate_text([u.transcript or "" for u in test], test)
         facts = {"decoding s": round(time.perf_counter() - started, 2), **failure_counts(texts)}
         return _measured(_scores(texts, test), facts)
 
@@ -208,17 +240,17 @@ def cascade_arm(world: World, name: str) -> Arm:
     """The language model on a transcript: Whisper's own, or that of a CTC head on the same features."""
 
     def run(seed: int) -> Measurement:
-        train, test = world.splits
-        started = time.perf_counter()
+        test = world.splits[2]
+        cascade = world.cascade(seed, _Named(name))
         if name == CASCADES[0]:
-            trained = 0.0
-            heard = _whisper_heard(world, test)
+            (heard, seconds), trained = _whisper_heard(world, test), 0.0
         else:
-            heard, trained = _ctc_heard(world, train, test, seed)
-        texts = world.cascade(seed, _Named(name)).translate_text(heard, test)
+            heard, seconds, trained = _ctc_heard(world, test, seed)
+        started = time.perf_counter()
+        texts = cascade.translate_text(heard, test)
         facts = {
             "training s": round(trained, 1),
-            "decoding s": round(time.perf_counter() - started - trained, 2),
+            "decoding s": round(time.perf_counter() - started + seconds, 2),
             "transcripts right": sum(h == u.transcript for h, u in zip(heard, test, strict=True)) / len(test),
             **failure_counts(texts),
         }
@@ -237,17 +269,20 @@ class _Named:
         raise NotImplementedError("transcripts are given")
 
 
-def _trained(world: World, design: Design, train: Sequence[Utterance], seed: int) -> SpeechTranslator:
-    design = with_vocabulary(design, train)
+def _trained(world: World, design: Design, seed: int) -> tuple[SpeechTranslator, list[StageReport]]:
+    learned, dev, _ = world.splits
+    design = with_vocabulary(design, learned)
     torch.manual_seed(seed)
     language = load_language_model(design.llm.name)
     translator = SpeechTranslator(design, world.cache.encoder, language)
     schedule = Schedule(batch_size=world.budget.batch, seed=seed, save_every=10**9)
+    reports = []
     with tempfile.TemporaryDirectory() as scratch:
         for number, stage in enumerate(design.stages):
             out = Path(scratch) / str(number)
-            train_stage(translator, stage, Material(train), schedule, out, cache=world.cache)
-    return translator.eval()
+            material = Material(learned, dev if stage.until_wer is not None else ())
+            reports.append(train_stage(translator, stage, material, schedule, out, cache=world.cache))
+    return translator.eval(), reports
 
 
 def _decode(
@@ -262,42 +297,46 @@ def _decode(
     return [found[i] for i in range(len(test))]
 
 
-_HEARD: dict[tuple[str, str], list[str]] = {}
+_HEARD: dict[tuple[str, str], tuple[list[str], float]] = {}
 
 
-def _whisper_heard(world: World, test: Sequence[Utterance]) -> list[str]:
-    """Whisper's transcripts as digit words; they do not depend on the seed."""
+def _whisper_heard(world: World, test: Sequence[Utterance]) -> tuple[list[str], float]:
+    """Whisper's transcripts as digit words, which do not depend on the seed, and the seconds it took."""
     key = (world.budget.sfm, test[0].base)
     if key not in _HEARD:
         whisper = Whisper(world.budget.sfm, engine="transformers" if world.is_paper else "ctranslate2")
         texts: list[str] = []
+        started = time.perf_counter()
         for start in range(0, len(test), 12):
             texts += whisper.transcribe([read_audio(u.reference) for u in test[start : start + 12]])
-        _HEARD[key] = texts if world.is_paper else [digit_words(text) for text in texts]
+        seconds = time.perf_counter() - started
+        _HEARD[key] = (texts if world.is_paper else [digit_words(text) for text in texts]), seconds
     return _HEARD[key]
 
 
-def _ctc_heard(
-    world: World, train: Sequence[Utterance], test: Sequence[Utterance], seed: int
-) -> tuple[list[str], float]:
-    """Transcripts of a CTC head trained on the same utterances for as many steps; seconds of training."""
+def _ctc_heard(world: World, test: Sequence[Utterance], seed: int) -> tuple[list[str], float, float]:
+    """Transcripts of a CTC head trained on the same utterances, seconds of hearing, seconds of training.
+
+    It has as many steps as the arm ctc has at most.
+    """
     from etude.methods.speech_translation.ctc_compression import CTCCompression
 
+    features = world.test_features
     started = time.perf_counter()
-    design = world.design("ctc", seed)
-    total = design.stages[0].model_copy(update={"steps": world.budget.head + world.budget.steps})
-    translator = _trained(world, design.model_copy(update={"stages": (total,)}), train, seed)
-    seconds = time.perf_counter() - started
+    design = world.design("ctc", seed, own=True)
+    steps = world.budget.head_most + world.budget.steps
+    total = design.stages[0].model_copy(update={"steps": steps, "until_wer": None})
+    translator, _ = _trained(world, design.model_copy(update={"stages": (total,)}), seed)
+    trained = time.perf_counter() - started
     head = translator.length_adapter
     if not isinstance(head, CTCCompression):
         raise EtudeError("the recognizer is a CTC head", "Use the length adapter ctc.")
     heard: list[str] = []
+    started = time.perf_counter()
     with torch.no_grad():
         for start in range(0, len(test), _TOGETHER):
-            heard += head.transcribe(
-                *translator.from_features(world.test_features[start : start + _TOGETHER])
-            )
-    return heard, seconds
+            heard += head.transcribe(*translator.from_features(features[start : start + _TOGETHER]))
+    return heard, time.perf_counter() - started, trained
 
 
 def _scores(texts: Sequence[str], test: Sequence[Utterance]) -> dict[str, dict[str, float]]:

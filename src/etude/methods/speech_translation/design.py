@@ -104,6 +104,9 @@ class Stage(_Part):
         lr: Peak learning rate per block.
         data: Another data file than the one given to `train`.
         supervise_only: Train only the length adapter's own loss (its CTC head), not the language model's.
+        until_wer: With ctc and `supervise_only`: end the stage as soon as the head's word error rate on the
+            development data (without any: on 64 training utterances) is at most this share; `steps` is then
+            the most.
     """
 
     tasks: tuple[Task, ...] = ("st",)
@@ -112,6 +115,7 @@ class Stage(_Part):
     lr: dict[Literal["sfm", "adapter", "llm"], float] = {}
     data: str | None = None
     supervise_only: bool = False
+    until_wer: float | None = Field(default=None, ge=0)
 
     def state(self, block: str) -> State:
         """What happens to a block; the adapter is trained and the rest frozen unless said otherwise."""

@@ -28,7 +28,8 @@ SEGMENTS = "fsdd_segments.csv"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas")
 UNSEEN = "theo"
 GAP = 0.05  # seconds between digits
-_VERSION = 1
+_VERSION = 2
+_DEV = 40
 
 
 class Segment(BaseModel):
@@ -47,11 +48,13 @@ class NumberTask:
 
     Attributes:
         train: Four speakers, 720 numbers.
+        dev: 40 more utterances of the same speakers and numbers, to say when a recognizer has learned enough.
         test: Another speaker, the other 180 numbers.
         numbers: The training numbers, for the language model's text.
     """
 
     train: list[Utterance]
+    dev: list[Utterance]
     test: list[Utterance]
     numbers: list[int]
 
@@ -112,9 +115,8 @@ def prepare_numbers(data: Path, *, train: int = 800) -> NumberTask:
         if not folder.is_dir():
             with atomic_path(folder) as temporary:
                 _write(data, temporary, learned, unseen, train)
-    return NumberTask(
-        read_utterances(folder / "train.jsonl"), read_utterances(folder / "test.jsonl"), learned
-    )
+    made = {split: read_utterances(folder / f"{split}.jsonl") for split in ("train", "dev", "test")}
+    return NumberTask(**made, numbers=learned)
 
 
 def _write(data: Path, folder: Path, learned: Sequence[int], unseen: Sequence[int], train: int) -> None:
@@ -122,7 +124,8 @@ def _write(data: Path, folder: Path, learned: Sequence[int], unseen: Sequence[in
     draw = random.Random(1)
     folder.mkdir()
     asked = [(draw.choice(SPEAKERS), draw.choice(learned)) for _ in range(train)]
-    for split, pairs in (("train", asked), ("test", [(UNSEEN, n) for n in unseen])):
+    more = [(draw.choice(SPEAKERS), draw.choice(learned)) for _ in range(_DEV)]
+    for split, pairs in (("train", asked), ("dev", more), ("test", [(UNSEEN, n) for n in unseen])):
         rows = []
         for i, (speaker, number) in enumerate(pairs):
             takes = [draw.choice(digits[speaker, int(d)]) for d in str(number)]

@@ -14,6 +14,7 @@ from torch import nn
 from etude.methods.speech_translation.design import BLOCKS, Stage
 from etude.methods.speech_translation.examples import Batches, Speech, collate
 from etude.methods.speech_translation.feature_cache import FeatureCache
+from etude.methods.speech_translation.head_stop import StopAtWordErrorRate
 from etude.methods.speech_translation.translator import SpeechTranslator
 from etude.methods.speech_translation.utterances import Utterance
 from etude.runs import Run, atomic_path
@@ -53,6 +54,7 @@ class StageReport:
         dev_loss: Lowest development loss, None without development data.
         best_step: Its step.
         skipped: Steps left out because a loss was not a number.
+        wer: Word error rate at which a stage with `until_wer` ended.
     """
 
     tasks: tuple[str, ...]
@@ -62,6 +64,7 @@ class StageReport:
     dev_loss: float | None
     best_step: int | None
     skipped: int
+    wer: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +163,13 @@ def train_stage(
             continuations=material.continuations,
         )
 
+    stop = None
+    if stage.until_wer is not None:
+        stop = StopAtWordErrorRate(translator, stage, material.dev or material.train[:64], used)
     fitted = fit(
         translator,
         batches(material.train, stage.steps),
-        batches(material.dev, None) if material.dev else None,
+        batches(material.dev, None) if material.dev and stop is None else None,
         out=out,
         steps=stage.steps,
         batch_size=1,
@@ -174,6 +180,7 @@ def train_stage(
         save_every=schedule.save_every,
         collate=collate,
         optimizer=block_optimizer(stage),
+        callbacks=[stop] if stop else [],
         report_to=schedule.report_to,
         label="+".join(stage.tasks),
     )
@@ -185,6 +192,7 @@ def train_stage(
         dev_loss=fitted.best_eval_loss,
         best_step=fitted.best_step,
         skipped=translator.skipped,
+        wer=stop.wer if stop else None,
     )
 
 

@@ -89,8 +89,8 @@ class TrainResult:
         ]
         if self.all_blank:
             rows.insert(-1, ["all-blank CTC paths", self.all_blank])
-        columns = ["stage", "tasks", "steps", "trained", "loss", "dev loss", "best step", "skipped"]
-        keys = ("steps", "trainable", "loss", "dev_loss", "best_step", "skipped")
+        columns = ["stage", "tasks", "steps", "trained", "loss", "dev loss", "best step", "skipped", "WER"]
+        keys = ("steps", "trainable", "loss", "dev_loss", "best_step", "skipped", "wer")
         stages = [
             [i, "+".join(s["tasks"]), *(s[key] for key in keys)] for i, s in enumerate(self.stages, start=1)
         ]
@@ -137,7 +137,8 @@ def train(
         ma: Modality adapter: linear, mlp, transformer, conformer, none, with options: mlp:hidden=512.
         llm: Language model: smollm2, a directory, a hub id; `preset` for the paper's.
         tasks: asr, st, chain (transcript, then translation), qa, continuation. Without --stages or --design.
-        stages: Stages as tasks@steps, e.g. asr@300,st@600; with ctc, ctc@200 first trains its head alone.
+        stages: Stages as tasks@steps, e.g. asr@300,st@600; with ctc, ctc@200 first trains its head alone, and
+            ctc@500:wer=0.1 at most 500 steps, until its word error rate on --dev is 0.1.
         steps: Optimizer steps of a training without --stages.
         design: TOML or YAML file with sfm, length_adapter, modality_adapter, mixer, llm, stages; it replaces
             the preset and all of these options.
@@ -286,8 +287,10 @@ def assembled_design(
         made = []
         for text in stages.split(","):
             head = text.strip().startswith(("ctc@", "cif@"))
-            one = Stage.parse("asr" + text.strip()[3:] if head else text.strip())
-            made.append({**one.model_dump(), "supervise_only": head, "trainable": {} if head else states})
+            plain, _, limit = text.strip().partition(":wer=")
+            one = Stage.parse("asr" + plain[3:] if head else plain)
+            value_of = {**one.model_dump(), "supervise_only": head, "trainable": {} if head else states}
+            made.append(value_of | {"until_wer": limit or None})
         value["stages"] = made
     else:
         value["stages"] = [Stage(tasks=tuple(tasks), steps=steps, trainable=states).model_dump()]
