@@ -68,7 +68,7 @@ class StopAtWordErrorRate(TrainerCallback):
 
     @torch.no_grad()
     def word_error_rate(self) -> float:
-        """Of the head's most likely path on the utterances, a share."""
+        """Of the head's most likely path on the utterances, words as they are written, a share."""
         heard: list[str] = []
         for start in range(0, len(self.utterances), _TOGETHER):
             given = [self.speech.of(u) for u in self.utterances[start : start + _TOGETHER]]
@@ -80,4 +80,4 @@ class StopAtWordErrorRate(TrainerCallback):
             ]
             heard += self.head.transcribe(*self.translator.from_features(rows))
         spoken = [u.transcript or "" for u in self.utterances]
-        return word_error_rate(heard, spoken, self.utterances[0].source_lang).scores["wer"]
+        return word_error_rate(heard, spoken, language=None).scores["wer"]

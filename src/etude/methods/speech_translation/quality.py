@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,20 +102,23 @@ def translation_quality(
     return made
 
 
-def word_error_rate(outputs: Sequence[str], references: Sequence[str], language: str = "en") -> Quality:
+def word_error_rate(
+    outputs: Sequence[str], references: Sequence[str], language: str | None = "en"
+) -> Quality:
     """WER over words normalized as Whisper's paper does (English has its own normalizer).
+
+    Args:
+        outputs: What was written.
+        references: What was said.
+        language: Of both; None compares the words as they are.
 
     Raises:
         EtudeError: A package is missing.
     """
-    _need("jiwer", "whisper_normalizer")
+    _need("jiwer")
     import jiwer
 
-    if language.lower().startswith("en"):
-        from whisper_normalizer.english import EnglishTextNormalizer as Normalizer
-    else:
-        from whisper_normalizer.basic import BasicTextNormalizer as Normalizer
-    normalize = Normalizer()
+    normalize = _normalizer(language)
     pairs = [(normalize(o), normalize(r)) for o, r in zip(outputs, references, strict=True)]
     kept = [(o, r) for o, r in pairs if r.strip()]
     if not kept:
@@ -123,6 +126,18 @@ def word_error_rate(outputs: Sequence[str], references: Sequence[str], language:
     each = [float(jiwer.wer(r, o)) if r.strip() else float(bool(o.strip())) for o, r in pairs]
     whole = float(jiwer.wer([r for _, r in kept], [o for o, _ in kept]))
     return Quality({"wer": whole}, {"wer": each})
+
+
+def _normalizer(language: str | None) -> Callable[[str], str]:
+    if language is None:
+        return str.strip
+    _need("whisper_normalizer")
+    if language.lower().startswith("en"):
+        from whisper_normalizer.english import EnglishTextNormalizer as Normalizer
+    else:
+        from whisper_normalizer.basic import BasicTextNormalizer as Normalizer
+    made: Callable[[str], str] = Normalizer()
+    return made
 
 
 def character_f(output: str, reference: str) -> float:
