@@ -24,7 +24,7 @@ from etude.methods.speech_translation.quality import (
     word_error_rate,
 )
 from etude.methods.speech_translation.systems import System, open_system
-from etude.methods.speech_translation.translating import translate_each, with_languages
+from etude.methods.speech_translation.translating import TOGETHER, translate_each, with_languages
 from etude.methods.speech_translation.utterances import Utterance, read_utterances, require
 from etude.render import table
 from etude.runs import Run, content_hash
@@ -102,6 +102,7 @@ def evaluate(
     beams: int = 1,
     max_tokens: int = 128,
     control: bool = True,
+    batch_size: int = TOGETHER,
     limit: int | None = None,
     sfm: str = "whisper-base",
     llm: str = "smollm2",
@@ -122,6 +123,7 @@ def evaluate(
         beams: 1 is greedy.
         max_tokens: Of an answer.
         control: Also run with exchanged audio.
+        batch_size: Recordings that are translated at once, those of like length.
         limit: Only the first so many rows.
         sfm: Whisper of the baselines.
         llm: Language model of cascade.
@@ -136,8 +138,9 @@ def evaluate(
     system = open_system(model, sfm=sfm, llm=llm, prompt=prompt, task=task, max_tokens=max_tokens)
     utterances = with_languages(read_utterances(data, split=split)[:limit], system, model, target_lang, None)
     return evaluate_system(
-        system, utterances, metrics=metrics, beams=beams, control=control, prompt=prompt, out=out
-    )
+        system, utterances, metrics=metrics, beams=beams, control=control, prompt=prompt, out=out,
+        batch_size=batch_size,
+    )  # fmt: skip
 
 
 def evaluate_system(
@@ -149,6 +152,7 @@ def evaluate_system(
     control: bool = True,
     prompt: str | None = None,
     out: Path | None = None,
+    batch_size: int = TOGETHER,
 ) -> EvaluateResult:
     """`evaluate` for a system and utterances in memory."""
     task = getattr(system, "task", "st")
@@ -156,7 +160,7 @@ def evaluate_system(
     key = content_hash([system.identity, beams, prompt])
 
     def run_all(journal: OutputJournal | None, told: Sequence[Utterance]) -> list[Output]:
-        return list(translate_each(system, told, journal=journal, beams=beams))
+        return translate_each(system, told, journal=journal, beams=beams, batch_size=batch_size)
 
     exchanged = shuffled_audio(utterances)
     if out is None:

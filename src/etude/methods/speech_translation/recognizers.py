@@ -49,7 +49,7 @@ class Whisper:
         encoder = load_speech_encoder(name, window="padded")
         if not isinstance(encoder, WhisperSpeechEncoder):
             raise EtudeError(f"{name} is not a Whisper model", "The cascade needs one, e.g. whisper-base.")
-        self.encoder = encoder
+        self.encoder, self.revision = encoder, f"{encoder.revision} {engine}"
         from etude.models import load_tokenizer
 
         self.tokenizer: Any = load_tokenizer(str(self.directory))

@@ -100,7 +100,8 @@ class Cascade:
         self.mixer = PromptMixer(mixer or MixerBlock(), language)
         self.max_tokens = max_tokens
         self.name = f"cascade ({recognizer.name}, {language.name})"
-        self.identity = content_hash([recognizer.name, language.revision, prompt])
+        told = [recognizer.name, getattr(recognizer, "revision", ""), language.revision, prompt, max_tokens]
+        self.identity = content_hash(told)
 
     def translate(
         self, waveforms: Sequence[Samples], utterances: Sequence[Utterance], *, beams: int = 1
@@ -134,7 +135,7 @@ class WhisperTranslate:
     def __init__(self, whisper: Whisper) -> None:
         self.whisper = whisper
         self.name = f"whisper-translate ({whisper.name})"
-        self.identity = content_hash(["whisper-translate", whisper.name])
+        self.identity = content_hash(["whisper-translate", whisper.name, whisper.revision])
 
     def translate(
         self, waveforms: Sequence[Samples], utterances: Sequence[Utterance], *, beams: int = 1
@@ -191,7 +192,13 @@ def open_system(
     translator = load_translator(model)
     asked: Task = task or asked_task(translator)
     identity = content_hash(
-        [file_hash(Path(model) / "adapter.safetensors"), facts_of(Path(model))["design"], asked, prompt]
+        [
+            *(file_hash(file) for file in sorted(Path(model).rglob("*.safetensors"))),
+            facts_of(Path(model))["design"],
+            asked,
+            prompt,
+            max_tokens,
+        ]
     )
     return EndToEnd(translator, model, identity, task=asked, prompt=prompt, max_tokens=max_tokens)
 

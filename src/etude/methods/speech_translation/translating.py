@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from etude.data import write_records
 from etude.errors import EtudeError
 from etude.methods import verb
-from etude.methods.speech_translation.audio import RATE, chunks, read_audio
+from etude.methods.speech_translation.audio import RATE, audio_seconds, chunks, read_audio
 from etude.methods.speech_translation.design import Task
 from etude.methods.speech_translation.mixing import check_template
 from etude.methods.speech_translation.output_journal import Output, OutputJournal
 from etude.methods.speech_translation.systems import System, open_system
+from etude.methods.speech_translation.translator import Spoken
 from etude.methods.speech_translation.utterances import Utterance, read_utterances
 from etude.render import console, table
 from etude.runs import content_hash
@@ -23,7 +24,8 @@ from etude.runs import content_hash
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PIECE = 30.0  # seconds that are read at once
+PIECE = 30.0  # seconds that are read as one
+TOGETHER, MOST_SECONDS = 8, 120.0  # pieces, and seconds of audio, that are translated at once
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def translate(
     task: Task | None = None,
     beams: int = 1,
     max_tokens: int = 128,
+    batch_size: int = TOGETHER,
     sfm: str = "whisper-base",
     llm: str = "smollm2",
     engine: str = "transformers",
@@ -76,6 +79,7 @@ def translate(
         task: asr, st, chain, qa or continuation; translation by default.
         beams: 1 is greedy.
         max_tokens: Of an answer.
+        batch_size: Recordings that are translated at once, those of like length.
         sfm: Whisper of cascade and whisper-translate.
         llm: Language model of cascade.
         engine: What runs the Whisper of cascade and whisper-translate: transformers or ctranslate2.
@@ -100,7 +104,8 @@ def translate(
     )
     utterances = with_languages(read_utterances(audio), system, model, target_lang, source_lang)
     key = content_hash([system.identity, beams, prompt, max_tokens])
-    outputs = list(translate_each(system, utterances, journal=_journal(out, key), beams=beams))
+    journal = _journal(out, key)
+    outputs = translate_each(system, utterances, journal=journal, beams=beams, batch_size=batch_size)
     if out is not None:
         write_records(out, [asdict(output) for output in outputs])
         out.with_name(f".{out.name}.journal").unlink(missing_ok=True)
@@ -139,42 +144,91 @@ def with_languages(
 
 
 def translate_each(
-    system: System, utterances: Sequence[Utterance], *, journal: OutputJournal | None = None, beams: int = 1
-) -> Iterator[Output]:
-    """Translate utterances one after the other; those in the journal are not translated again.
+    system: System,
+    utterances: Sequence[Utterance],
+    *,
+    journal: OutputJournal | None = None,
+    beams: int = 1,
+    batch_size: int = TOGETHER,
+) -> list[Output]:
+    """Translate utterances, those of like length together; those in the journal are not translated again.
+
+    What is put together does not depend on the journal, so that a resumed run computes what a whole one does.
 
     Args:
         system: What translates.
         utterances: With their target language.
         journal: Keeps each output as soon as it is there.
         beams: 1 is greedy.
+        batch_size: Pieces of audio that are translated at once, 120 s of them at most.
+
+    Returns:
+        Outputs in the order of the utterances; the seconds of a batch are shared by length of audio.
 
     Raises:
         EtudeError: The target language is missing, or audio cannot be read.
     """
-    for number, utterance in enumerate(utterances, start=1):
-        kept = journal.get(utterance.id) if journal else None
-        if kept is not None:
-            yield kept
+    known = {u.id: kept for u in utterances if journal and (kept := journal.get(u.id))}
+    done = 0
+    for batch in length_buckets(utterances, batch_size):
+        before, done = done, done + len(batch)
+        if all(utterance.id in known for utterance in batch):
             continue
-        samples = read_audio(utterance.reference)
-        started = time.perf_counter()
-        pieces = [samples[a:b] for a, b in chunks(samples, PIECE)]
-        made = [system.translate([piece], [utterance], beams=beams)[0] for piece in pieces]
-        output = Output(
+        for output in _translated(system, batch, beams, batch_size):
+            if output.id not in known:
+                known[output.id] = output
+                if journal is not None:
+                    journal.add(output)
+        if done // 50 > before // 50:
+            console().print(f"{system.name}: {done} of {len(utterances)}")
+    return [known[utterance.id] for utterance in utterances]
+
+
+def length_buckets(utterances: Sequence[Utterance], batch_size: int) -> list[list[Utterance]]:
+    """Utterances of one spoken language and like length, the longest last.
+
+    Args:
+        utterances: To be put together.
+        batch_size: Of a batch at most.
+
+    Raises:
+        EtudeError: An audio file is missing or not audio.
+    """
+    seconds = {u.id: min(PIECE, audio_seconds(u.reference)) for u in utterances}
+    batches: list[list[Utterance]] = []
+    for one in sorted(utterances, key=lambda u: (u.source_lang, seconds[u.id])):
+        last = batches[-1] if batches else []
+        fits = len(last) < batch_size and (len(last) + 1) * seconds[one.id] <= MOST_SECONDS
+        like = (
+            last and last[0].source_lang == one.source_lang and seconds[one.id] <= 1 + 2 * seconds[last[0].id]
+        )
+        if fits and like:
+            last.append(one)
+        else:
+            batches.append([one])
+    return batches
+
+
+def _translated(system: System, batch: Sequence[Utterance], beams: int, batch_size: int) -> Iterator[Output]:
+    waves = [read_audio(utterance.reference) for utterance in batch]
+    started = time.perf_counter()
+    pieces = [(i, samples[a:b]) for i, samples in enumerate(waves) for a, b in chunks(samples, PIECE)]
+    made: list[Spoken] = []
+    for first in range(0, len(pieces), batch_size):
+        part = pieces[first : first + batch_size]
+        made += system.translate([piece for _, piece in part], [batch[i] for i, _ in part], beams=beams)
+    pace = (time.perf_counter() - started) / sum(map(len, waves))
+    for i, (utterance, samples) in enumerate(zip(batch, waves, strict=True)):
+        own = [m for m, (owner, _) in zip(made, pieces, strict=True) if owner == i]
+        yield Output(
             id=utterance.id,
             audio=utterance.audio,
-            translation=" ".join(m.text for m in made if m.text),
-            n_frames=sum(m.frames for m in made),
-            n_speech_tokens=sum(m.speech_tokens for m in made),
-            seconds=round(time.perf_counter() - started, 4),
+            translation=" ".join(m.text for m in own if m.text),
+            n_frames=sum(m.frames for m in own),
+            n_speech_tokens=sum(m.speech_tokens for m in own),
+            seconds=round(pace * len(samples), 4),
             audio_seconds=round(len(samples) / RATE, 4),
         )
-        if journal is not None:
-            journal.add(output)
-        if number % 50 == 0:
-            console().print(f"{system.name}: {number} of {len(utterances)}")
-        yield output
 
 
 def _journal(out: Path | None, key: str) -> OutputJournal | None:
