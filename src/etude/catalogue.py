@@ -681,6 +681,7 @@ _ALL = (
         arxiv="2402.12025",
         verbs={
             "presets": "Print the published systems: blocks, tasks, reported scores",
+            "build": "Make data from parallel sentences, spoken by espeak-ng (synthetic speech)",
             "train": "Join a speech encoder to a language model by adapters",
             "translate": "Translate recordings of any length",
             "evaluate": "Score a translator or a baseline, beside exchanged audio",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from etude.methods.speech_translation.published_systems import PRESETS, presets
     from etude.methods.speech_translation.speech_encoders import load_speech_encoder
+    from etude.methods.speech_translation.synthetic_speech import build
     from etude.methods.speech_translation.training_run import train
     from etude.methods.speech_translation.translating import translate
     from etude.methods.speech_translation.translator import SpeechTranslator
@@ -45,6 +46,7 @@ __getattr__, __dir__, __all__ = lazy(
         "PRESETS": "published_systems",
         "SpeechTranslator": "translator",
         "Utterance": "utterances",
+        "build": "synthetic_speech",
         "compare": "comparison",
         "evaluate": "evaluation",
         "load_speech_encoder": "speech_encoders",
