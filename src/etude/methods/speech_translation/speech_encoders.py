@@ -16,8 +16,7 @@ from torch.nn.functional import gelu
 from etude.errors import EtudeError
 from etude.methods.speech_translation.audio import RATE, Samples
 from etude.methods.speech_translation.lengths import length_mask, pad_rows
-from etude.methods.speech_translation.packaged_whisper import speech_directory
-from etude.models import model_revision
+from etude.methods.speech_translation.packaged_whisper import speech_directory, speech_revision
 from etude.models.quiet import quiet_transformers
 from etude.runs import read_json
 
@@ -268,7 +267,7 @@ def _build(kind: str, name: str, directory: Any, window: Window) -> SpeechEncode
     from transformers import AutoFeatureExtractor, AutoModel
 
     features: Any = AutoFeatureExtractor
-    revision = model_revision(directory)
+    revision = speech_revision(name, directory)
     load: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
     if kind == "whisper":
         model = AutoModel.from_pretrained(directory, **load)

@@ -215,6 +215,6 @@ def _readme(speaker: str, pairs: str, source_lang: str, target_lang: str) -> str
     spoken, written = language_name(source_lang), language_name(target_lang)
     return (
         f"# Synthetic speech\n\nThe {spoken} recordings in `audio/` were not spoken by a person: {speaker}.\n"
-        f"The sentences and their {written} translations are those of `{Path(pairs).name}`; their licence and "
-        "attribution hold.\nSay so wherever scores on them are reported.\n"
+        f"The sentences and their {written} translations are those of `{Path(pairs).name}`; their licence "
+        "and attribution hold.\nSay so wherever scores on them are reported.\n"
     )

@@ -17,7 +17,11 @@ from etude.methods.speech_translation.published_systems import PRESETS
 from etude.methods.speech_translation.recognizers import Engine, Recognizer, Whisper
 from etude.methods.speech_translation.tasks import translation_of
 from etude.methods.speech_translation.translator import SpeechTranslator, Spoken
-from etude.methods.speech_translation.translator_folder import facts_of, load_translator
+from etude.methods.speech_translation.translator_folder import (
+    facts_of,
+    load_translator,
+    translator_directory,
+)
 from etude.methods.speech_translation.utterances import Utterance
 from etude.runs import content_hash, file_hash
 
@@ -168,7 +172,8 @@ def open_system(
     """A system by name.
 
     Args:
-        model: A trained translator's folder, `cascade`, or `whisper-translate`.
+        model: A trained translator's folder, `spoken-numbers` (the packaged sample), `cascade`, or
+            `whisper-translate`.
         sfm: Whisper of the baselines.
         llm: Language model of the cascade.
         engine: What runs the baselines' Whisper.
@@ -189,17 +194,12 @@ def open_system(
             f"{model} is a preset: it has no weights yet",
             f"Train it: etude speech-translation train DATA --preset {model} --target-lang xx --out DIR",
         )
-    translator = load_translator(model)
+    folder = translator_directory(model)
+    translator = load_translator(folder)
     asked: Task = task or asked_task(translator)
-    identity = content_hash(
-        [
-            *(file_hash(file) for file in sorted(Path(model).rglob("*.safetensors"))),
-            facts_of(Path(model))["design"],
-            asked,
-            prompt,
-            max_tokens,
-        ]
-    )
+    weights = [file_hash(file) for file in sorted(folder.glob("*.safetensors"))]
+    weights += [file_hash(file) for file in sorted(folder.glob("lora*/*.safetensors"))]
+    identity = content_hash([*weights, facts_of(folder)["design"], asked, prompt, max_tokens])
     return EndToEnd(translator, model, identity, task=asked, prompt=prompt, max_tokens=max_tokens)
 
 

@@ -17,6 +17,7 @@ from etude.methods.speech_translation.mixing import check_template
 from etude.methods.speech_translation.output_journal import Output, OutputJournal
 from etude.methods.speech_translation.systems import System, open_system
 from etude.methods.speech_translation.translator import Spoken
+from etude.methods.speech_translation.translator_folder import CONFIG, facts_of, translator_directory
 from etude.methods.speech_translation.utterances import Utterance, read_utterances
 from etude.render import console, table
 from etude.runs import content_hash
@@ -72,7 +73,8 @@ def translate(
     Args:
         audio: A recording (WAV, FLAC, MP3, OGG), a folder of them, or a table as for `train`.
         model: A trained translator's folder; or cascade (Whisper, then the language model); or
-            whisper-translate (into English).
+            whisper-translate (into English); or spoken-numbers, a packaged sample (three English digits,
+            German number words).
         target_lang: Code of the language to write; the one it was trained for by default.
         source_lang: Code of the language spoken; en by default.
         prompt: Another prompt, with one {speech}; also {source}, {target}, {question}.
@@ -125,10 +127,9 @@ def with_languages(
         EtudeError: Nothing says which language to write.
     """
     default = target_lang
-    if default is None and (Path(model) / "config.json").is_file():
-        from etude.methods.speech_translation.translator_folder import facts_of
-
-        known = facts_of(Path(model)).get("target_langs", [])
+    folder = translator_directory(model)
+    if default is None and (folder / CONFIG).is_file():
+        known = facts_of(folder).get("target_langs", [])
         default = known[0] if len(known) == 1 else None
     if default is None and model == "whisper-translate":
         default = "en"

@@ -22,6 +22,13 @@ from etude.runs import atomic_path, read_json, write_json
 
 FORMAT = 1
 ADAPTER, TUNED, CONFIG = "adapter.safetensors", "tuned.safetensors", "config.json"
+SAMPLE = Path(__file__).parent / "sample" / "numbers"
+SAMPLE_NAME = "spoken-numbers"
+
+
+def translator_directory(name: Path | str) -> Path:
+    """The folder of a translator: a directory, or the packaged sample by its name `spoken-numbers`."""
+    return SAMPLE if name == SAMPLE_NAME and not Path(name).is_dir() else Path(name)
 
 
 def save_translator(folder: Path, translator: SpeechTranslator, facts: Mapping[str, Any]) -> None:
@@ -72,7 +79,7 @@ def load_translator(
     Raises:
         EtudeError: No such folder, or a model is not the one that it was trained with.
     """
-    folder = Path(folder)
+    folder = translator_directory(folder)
     if not (folder / CONFIG).is_file() or not (folder / ADAPTER).is_file():
         raise EtudeError(
             f"{folder}: no trained translator in it", f"etude speech-translation train … --out {folder}"
@@ -84,7 +91,9 @@ def load_translator(
     encoder = load_speech_encoder(
         sfm or design.sfm.name, window=design.sfm.window, layer=design.sfm.layer, device=device
     )
-    language = load_language_model(llm or design.llm.name, device=device)
+    inside = folder / design.llm.name  # a language model trained for this translator lies in its folder
+    own = str(inside) if (inside / CONFIG).is_file() else design.llm.name
+    language = load_language_model(llm or own, device=device)
     _same(told["sfm"], encoder, "speech model", folder)
     _same(told["llm"], language, "language model", folder)
     translator = SpeechTranslator(design, encoder, language)
