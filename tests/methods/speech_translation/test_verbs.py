@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from etude.errors import EtudeError
-from etude.methods.speech_translation.audio import write_wav
+from etude.methods.speech_translation.audio import read_audio, write_wav
 from etude.methods.speech_translation.comparison import arm_design, compare
 from etude.methods.speech_translation.design import Design
 from etude.methods.speech_translation.evaluation import evaluate, evaluate_system, shuffled_audio
 from etude.methods.speech_translation.example_view import show
 from etude.methods.speech_translation.output_journal import Output, OutputJournal
 from etude.methods.speech_translation.published_systems import PRESETS, preset_design, presets
+from etude.methods.speech_translation.quality import word_error_rate
 from etude.methods.speech_translation.systems import Cascade, WhisperTranslate, open_system
 from etude.methods.speech_translation.training_run import train
 from etude.methods.speech_translation.translating import translate
@@ -167,6 +168,37 @@ def test_the_verb_evaluates_a_trained_translator(model: Path, data_folder: Path,
     assert set(asr.scores) == {"wer"}
 
 
+def test_wer_is_that_of_the_systems_own_transcripts(
+    data_folder: Path, whisper_folder: str, llm_folder: str, tmp_path: Path, model: Path
+) -> None:
+    train(str(data_folder / "data.tsv"), sfm=whisper_folder, llm=llm_folder, la="ctc", ma="linear",
+          stages="ctc@2,st@1", out=tmp_path / "m", features=tmp_path / "f")  # fmt: skip
+    rows = read_utterances(data_folder / "data.tsv", split="test")
+    system = open_system(str(tmp_path / "m"), max_tokens=3)
+    result = evaluate_system(system, rows, metrics=("chrf", "wer"), control=False, out=tmp_path / "e")
+    head = system.translator.length_adapter
+    heard = head.transcribe(*system.translator.sfm([read_audio(u.reference) for u in rows]))
+    assert result.scores["wer"] == word_error_rate(heard, [u.transcript for u in rows]).scores["wer"]
+    deaf = evaluate_system(
+        open_system(str(model), max_tokens=3), rows, metrics=("chrf", "wer"), control=False
+    )
+    assert "wer" not in deaf.scores and "no WER" in deaf.notes[0]
+
+
+def test_the_wer_of_the_cascade_is_its_recognizers(data_folder: Path, llm_folder: str) -> None:
+    from etude.methods.speech_translation.language_models import load_language_model
+
+    class Hears:
+        name = "hears"
+
+        def transcribe(self, waveforms, language="en"):
+            return ["red" for _ in waveforms]
+
+    rows = read_utterances(data_folder / "data.tsv")[:4]
+    cascade = Cascade(Hears(), load_language_model(llm_folder), max_tokens=2)
+    assert evaluate_system(cascade, rows, metrics=("chrf", "wer"), control=False).scores["wer"] == 0.75
+
+
 def test_every_preset_of_the_survey_is_there_and_builds_its_design() -> None:
     table = presets()
     names = [row["name"] for row in table.presets]
@@ -270,6 +302,7 @@ def test_compare_writes_a_table_a_page_and_resumes(
     options = {
         "arms": ("conv", "ctc", "pool:k=8"), "sfm": whisper_folder, "llm": llm_folder, "budget": 2, "head": 2,
         "seeds": (0, 1), "metrics": ("chrf", "bleu"), "out": tmp_path / "c", "batch_size": 4,
+        "beams": (1, 2), "max_tokens": 4,
     }  # fmt: skip
     made = compare(str(data_folder / "data.tsv"), **options)
     assert [a.arm for a in made.arms] == ["conv", "ctc", "pool:k=8"]
@@ -277,7 +310,9 @@ def test_compare_writes_a_table_a_page_and_resumes(
     page = (tmp_path / "c" / "compare.html").read_text()
     assert "pool:k=8" in page and "nw:2" in page and "svg" in page
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "c" / "arms").rglob("result.json")}
-    assert len(stamps) == 12
+    assert len(stamps) == 18
+    assert all(set(a.other_beams) == {"2"} and set(a.other_beams["2"]) == {"chrf", "bleu"} for a in made.arms)
+    assert "chrf, 2 beams" in page
     again = compare(str(data_folder / "data.tsv"), **options)
     assert again == made
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps

@@ -8,7 +8,7 @@ differences are tested by paired bootstrap over utterances, Holm-corrected.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class ArmScore:
         failures: Empty, refusing and looping outputs, all seeds.
         difference: Of the first metric to the first arm, with interval and Holm-adjusted p-value.
         notes: What could not be computed.
+        other_beams: Number of beams to the scores with it, for those after the first.
     """
 
     arm: str
@@ -70,6 +71,7 @@ class ArmScore:
     failures: dict[str, int]
     difference: dict[str, float] | None
     notes: list[str]
+    other_beams: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,10 @@ def compare(
     sfm: str = "whisper-base",
     llm: str = "smollm2",
     ma: str = "linear",
-    metrics: tuple[str, ...] = ("chrf", "bleu", "comet"),
+    metrics: tuple[str, ...] = ("chrf", "bleu", "wer", "comet"),
     seeds: tuple[int, ...] = (0, 1, 2),
-    beams: int = 1,
+    beams: tuple[int, ...] = (1, 5),
+    max_tokens: int = 128,
     batch_size: int = 16,
     learning_rate: float = 1e-3,
 ) -> CompareResult:
@@ -138,9 +141,10 @@ def compare(
         sfm: Speech model of every arm.
         llm: Language model of every arm.
         ma: Modality adapter of length-adapter arms.
-        metrics: chrf, bleu, comet; the first one is tested.
+        metrics: chrf, bleu, wer (of a system's own transcripts), comet; the first one is tested.
         seeds: Of weights and order.
-        beams: 1 is greedy.
+        beams: Ways of decoding, 1 being greedy; costs, control and tests are those of the first.
+        max_tokens: Of an answer.
         batch_size: Examples of a step.
         learning_rate: Peak rate of the adapters.
 
@@ -159,6 +163,8 @@ def compare(
         scored = [_told(u, target_lang) for u in read_utterances(test)]
     if not scored:
         raise EtudeError(f"{data}: nothing to score", "Give --test, or rows with split test.")
+    if not beams or not seeds or not arms:
+        raise EtudeError("compare needs an arm, a seed and a number of beams", "E.g. --arms conv --seeds 0.")
     check_fields(scored, ("st",))
     scored, _ = within_length(scored, SHORTEST, LONGEST)
     designs = {
@@ -173,24 +179,29 @@ def compare(
             check_fields(learned, stage.tasks)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[EvaluateResult]] = {}
+    others: dict[str, dict[str, list[EvaluateResult]]] = {
+        arm: {str(beam): [] for beam in beams[1:]} for arm in arms
+    }
     trained: dict[str, int] = {}
     for arm, design in designs.items():
         found[arm] = []
         for seed in seeds if design else seeds[:1]:
             folder = out / "arms" / f"{_safe(arm)}-{seed}"
             if design is None:
-                system = open_system(arm, sfm=sfm, llm=llm)
+                system = open_system(arm, sfm=sfm, llm=llm, max_tokens=max_tokens)
                 trained[arm] = 0
             else:
                 schedule = Schedule(batch_size=batch_size, seed=seed)
                 made = train_design(design, learned, choosing, schedule, out=folder / "model", name=arm)
                 trained[arm] = made.parameters["trainable"]
-                system = open_system(str(folder / "model"))
-            result = evaluate_system(
-                system, scored, metrics=metrics, beams=beams, out=folder / f"beam-{beams}"
-            )
-            found[arm].append(result)
-    scores = _arm_scores(arms, found, trained, metrics)
+                system = open_system(str(folder / "model"), max_tokens=max_tokens)
+            for beam in beams:
+                first = beam == beams[0]
+                asked = metrics if first else tuple(m for m in metrics if m != "wer")
+                place = folder / f"beam-{beam}"
+                made_of = evaluate_system(system, scored, metrics=asked, beams=beam, control=first, out=place)
+                (found[arm] if first else others[arm][str(beam)]).append(made_of)
+    scores = _arm_scores(arms, found, others, trained, metrics)
     setting = {
         "name": SETTING,
         "sfm": sfm,
@@ -201,7 +212,7 @@ def compare(
         "batch": batch_size,
         "learning rate": learning_rate,
         "seeds": list(seeds),
-        "beams": beams,
+        "beams": list(beams),
     }
     signatures = next(iter(found.values()))[0].signatures
     page = save_page(
@@ -267,7 +278,9 @@ def arm_design(
 def arms_table(arms: Sequence[ArmScore]) -> TableBlock:
     """One row per arm."""
     metrics = list(dict.fromkeys(name for arm in arms for name in arm.scores))
-    columns = ["arm", *metrics, f"{metrics[0]}, other audio", "difference", "95 %", "p (Holm)",
+    beams = [(beam, metric) for beam in arms[0].other_beams for metric in arms[0].other_beams[beam]]
+    columns = ["arm", *metrics, *(f"{metric}, {beam} beams" for beam, metric in beams),
+               f"{metrics[0]}, other audio", "difference", "95 %", "p (Holm)",
                "speech tokens", "trained", "real time", "MB", "empty/refusing/looping"]  # fmt: skip
     rows = []
     for arm in arms:
@@ -276,6 +289,7 @@ def arms_table(arms: Sequence[ArmScore]) -> TableBlock:
             [
                 arm.arm,
                 *(arm.scores.get(name) for name in metrics),
+                *(arm.other_beams.get(beam, {}).get(metric) for beam, metric in beams),
                 arm.shuffled.get(metrics[0]),
                 gap["value"] if gap else None,
                 f"{gap['low']:.2f} to {gap['high']:.2f}" if gap else "–",
@@ -305,11 +319,11 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 def pareto_figure(arms: Sequence[ArmScore], metric: str) -> Figure:
     """Quality against speech tokens and against the real-time factor, with the Pareto front."""
     figure, axes = new_figure(width=7.2, ncols=2, sharey=True)
-    for axis, field, label in (
+    for axis, cost, label in (
         (axes[0], "speech_tokens", "speech tokens per utterance"),
         (axes[1], "real_time_factor", "seconds per second of audio"),
     ):
-        points = [(float(getattr(arm, field)), arm.scores[metric]) for arm in arms]
+        points = [(float(getattr(arm, cost)), arm.scores[metric]) for arm in arms]
         front = pareto_front(points)
         axis.plot([points[i][0] for i in front], [points[i][1] for i in front], color="#7F7F7F", zorder=1)
         axis.scatter([p[0] for p in points], [p[1] for p in points], zorder=2)
@@ -323,6 +337,7 @@ def pareto_figure(arms: Sequence[ArmScore], metric: str) -> Figure:
 def _arm_scores(
     arms: Sequence[str],
     found: dict[str, list[EvaluateResult]],
+    others: dict[str, dict[str, list[EvaluateResult]]],
     trained: dict[str, int],
     metrics: Sequence[str],
 ) -> list[ArmScore]:
@@ -347,6 +362,9 @@ def _arm_scores(
                 if gap is None
                 else {"value": gap[0], "low": gap[1], "high": gap[2], "p": adjusted[arm]},
                 notes=results[0].notes,
+                other_beams={
+                    beam: _means([r.scores for r in made_of]) for beam, made_of in others[arm].items()
+                },
             )
         )
     return made

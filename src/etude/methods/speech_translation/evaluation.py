@@ -23,7 +23,7 @@ from etude.methods.speech_translation.quality import (
     translation_quality,
     word_error_rate,
 )
-from etude.methods.speech_translation.systems import System, open_system
+from etude.methods.speech_translation.systems import System, open_system, transcriber_of
 from etude.methods.speech_translation.translating import TOGETHER, translate_each, with_languages
 from etude.methods.speech_translation.utterances import Utterance, read_utterances, require
 from etude.render import table
@@ -115,7 +115,8 @@ def evaluate(
     Args:
         model: A trained translator's folder, cascade, or whisper-translate.
         data: As for `train`; rows need `translation` (or `transcript` for asr).
-        metrics: chrf (chrF++), bleu, comet (when installed and its model is at hand), wer.
+        metrics: chrf (chrF++), bleu, comet (when installed and its model is at hand), wer (of the system's
+            own transcripts: the recognizer's, what it writes for asr, or what its CTC head hears).
         target_lang: Where the rows do not say it.
         split: Only rows of this split.
         task: asr, st or chain; what it was trained for by default.
@@ -162,11 +163,22 @@ def evaluate_system(
     def run_all(journal: OutputJournal | None, told: Sequence[Utterance]) -> list[Output]:
         return translate_each(system, told, journal=journal, beams=beams, batch_size=batch_size)
 
+    def heard(journal: OutputJournal | None) -> list[Output]:
+        hears = transcriber_of(system)
+        if (
+            "wer" not in metrics
+            or task == "asr"
+            or hears is None
+            or not all(u.transcript for u in utterances)
+        ):
+            return []
+        return translate_each(hears, utterances, journal=journal, batch_size=batch_size)
+
     exchanged = shuffled_audio(utterances)
     if out is None:
         outputs = run_all(None, utterances)
         others = run_all(None, exchanged) if control and len(utterances) > 1 else []
-        result, rows = _result(system, task, utterances, outputs, others, metrics, beams, out)
+        result, _ = _result(system, task, utterances, outputs, others, heard(None), metrics, beams, out)
         return result
     config = {
         "system": system.identity,
@@ -183,7 +195,8 @@ def evaluate_system(
         others = []
         if control and len(utterances) > 1:
             others = run_all(OutputJournal(out / "shuffled.journal", key), exchanged)
-        result, rows = _result(system, task, utterances, outputs, others, metrics, beams, out)
+        transcripts = heard(OutputJournal(out / "transcripts.journal", key))
+        result, rows = _result(system, task, utterances, outputs, others, transcripts, metrics, beams, out)
         write_records(out / "outputs.jsonl", rows)
         run.complete(asdict(result))
         return result
@@ -226,12 +239,20 @@ def _result(
     utterances: Sequence[Utterance],
     outputs: Sequence[Output],
     others: Sequence[Output],
+    heard: Sequence[Output],
     metrics: Sequence[str],
     beams: int,
     out: Path | None,
 ) -> tuple[EvaluateResult, list[dict[str, Any]]]:
     texts = [o.translation for o in outputs]
     quality = score_outputs(texts, utterances, task=task, metrics=metrics)
+    if heard:
+        said = [u.transcript or "" for u in utterances]
+        words = word_error_rate([o.translation for o in heard], said, utterances[0].source_lang)
+        quality.scores.update(words.scores)
+        quality.per_utterance.update(words.per_utterance)
+    elif "wer" in metrics and task != "asr":
+        quality.notes.append(f"{system.name}: no WER, it or the data has no transcripts")
     cheap = [m for m in metrics if m != "comet"]
     shuffled = (
         score_outputs([o.translation for o in others], utterances, task=task, metrics=cheap).scores

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ class TestScore:
 
 
 def train_sample(data: Path, out: Path, *, seed: int = 0) -> TestScore:
-    """Train the sample translator and score it; the last weights are kept, nothing is chosen by the test.
+    """Train the sample translator and score it; development utterances choose its checkpoint, not the test's.
 
     Args:
         data: Folder with the recordings, as for the claim.
@@ -97,12 +96,11 @@ def train_sample(data: Path, out: Path, *, seed: int = 0) -> TestScore:
             Stage.model_validate({"tasks": ("st",), "steps": STEPS, "lr": rates}),
         ),
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Path(scratch) / "run"
-        train_design(design, task.train, task.dev, Schedule(seed=seed), out=run, name="sample")
-        shutil.copyfile(run / ADAPTER, out / ADAPTER)
-        score = _score(load_translator(run), task)
-        told = facts_of(run)
+    run = out / "run"  # the same command goes on with it after a kill
+    train_design(design, task.train, task.dev, Schedule(seed=seed), out=run, name="sample")
+    shutil.copyfile(run / ADAPTER, out / ADAPTER)
+    score = _score(load_translator(run), task)
+    told = facts_of(run)
     told["design"]["llm"]["name"] = told["llm"]["name"] = "llm"  # beside this file
     told["test"] = score.__dict__
     write_json(out / CONFIG, told)
@@ -114,6 +112,7 @@ def train_sample(data: Path, out: Path, *, seed: int = 0) -> TestScore:
         for p in PLACES
     ]
     write_records(out / "data.jsonl", rows)
+    shutil.rmtree(run)
     return score
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +10,9 @@ import torch
 
 from etude.errors import EtudeError
 from etude.methods.speech_translation.audio import Samples
+from etude.methods.speech_translation.ctc_compression import CTCCompression
 from etude.methods.speech_translation.design import MixerBlock, Task
+from etude.methods.speech_translation.feature_cache import live_features
 from etude.methods.speech_translation.language_models import LanguageModel, load_language_model
 from etude.methods.speech_translation.mixing import SLOT, PromptMixer
 from etude.methods.speech_translation.published_systems import PRESETS
@@ -157,6 +159,57 @@ class WhisperTranslate:
             )
         texts = self.whisper.translate(waveforms, utterances[0].source_lang)
         return [Spoken(text, 0, 0) for text in texts]
+
+
+class Hears:
+    """What a system hears: its transcripts in place of translations, for the word error rate.
+
+    Args:
+        system: With a recognizer, trained on transcription, or with a CTC head.
+        transcribe: From waveforms and utterances to transcripts.
+    """
+
+    task: Task = "asr"
+
+    def __init__(
+        self, system: System, transcribe: Callable[[Sequence[Samples], Sequence[Utterance]], list[str]]
+    ) -> None:
+        self.name, self.identity = f"{system.name}, transcripts", content_hash(["asr", system.identity])
+        self._transcribe = transcribe
+
+    def translate(
+        self, waveforms: Sequence[Samples], utterances: Sequence[Utterance], *, beams: int = 1
+    ) -> list[Spoken]:
+        """The transcripts."""
+        return [Spoken(text, 0, 0) for text in self._transcribe(waveforms, utterances)]
+
+
+def transcriber_of(system: System) -> Hears | None:
+    """A system's own ear; None for one that was trained on translations alone."""
+    if isinstance(system, Cascade):
+        recognizer = system.recognizer
+        return Hears(system, lambda waves, us: recognizer.transcribe(waves, us[0].source_lang))
+    if isinstance(system, WhisperTranslate):
+        whisper = system.whisper
+        return Hears(system, lambda waves, us: whisper.transcribe(waves, us[0].source_lang))
+    if not isinstance(system, EndToEnd):
+        return None
+    translator, most = system.translator, system.max_tokens
+    if any("asr" in stage.tasks and not stage.supervise_only for stage in translator.design.stages):
+
+        def write(waves: Sequence[Samples], utterances: Sequence[Utterance]) -> list[str]:
+            return [m.text for m in translator.translate(waves, utterances, task="asr", max_tokens=most)]
+
+        return Hears(system, write)
+    head = translator.length_adapter
+    if not isinstance(head, CTCCompression):
+        return None
+
+    def hear(waves: Sequence[Samples], utterances: Sequence[Utterance]) -> list[str]:
+        with torch.no_grad():
+            return head.transcribe(*translator.from_features(live_features(translator.sfm, waves)))
+
+    return Hears(system, hear)
 
 
 def open_system(
