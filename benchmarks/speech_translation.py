@@ -75,22 +75,22 @@ def training(data: Path, *, steps: int, batch: int = 8) -> dict[str, Any]:
         optimizer.step()
 
     with tempfile.TemporaryDirectory() as scratch:
-        started = time.perf_counter()
+        started = time.process_time()
         speech = Speech(utterances, FeatureCache(translator.sfm, Path(scratch)))
-        filling = time.perf_counter() - started
+        filling = time.process_time() - started
         batches = Batches(utterances, ("st",), speech, batch_size=batch, count=steps)
         step(batches[0])  # warm-up
-        started = time.perf_counter()
+        started = time.process_time()
         for i in range(steps):
             step(batches[i])
-        ours = steps * batch / (time.perf_counter() - started)
+        ours = steps * batch / (time.process_time() - started)
     extractor, encoder = _default_padding()
     peer_steps = max(1, steps // 3)
-    started = time.perf_counter()
+    started = time.process_time()
     for i in range(peer_steps):
         part = utterances[i * batch : (i + 1) * batch]
         step([_example(u, row) for u, row in zip(part, _padded(part, extractor, encoder), strict=True)])
-    peer = peer_steps * batch / (time.perf_counter() - started)
+    peer = peer_steps * batch / (time.process_time() - started)
     seconds = sum(speech.seconds.values()) / len(utterances)
     return {
         "training: mean seconds of an utterance": seconds,
@@ -171,7 +171,7 @@ def _best(work: Callable[[], Any], repeats: int) -> float:
     work()
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return min(times)

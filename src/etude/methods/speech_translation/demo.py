@@ -55,8 +55,8 @@ def demo(out: Path) -> Demo:
         went_in=[
             Text(
                 "Three numbers that the translator was not trained on, by a speaker it was not trained on "
-                "(Free Spoken Digit Dataset, CC BY-SA 4.0; digits joined). They were chosen by their "
-                "place in a list, not by what comes out."
+                "(Free Spoken Digit Dataset, CC BY-SA 4.0; digits joined). They were chosen by what "
+                "is said, not by what comes out."
             ),
             *went_in,
         ],

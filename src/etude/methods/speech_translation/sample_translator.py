@@ -5,8 +5,8 @@ It was trained, as anyone can again, by
     python -m etude.methods.speech_translation.sample_translator DATA OUT
 
 on the recordings of four speakers (`spoken_numbers`); OUT is then `sample/numbers`. Its language model lies
-inside its folder, being trained for it. Three recordings of another speaker come along, chosen by their
-place in the list of test utterances and not by what the translator makes of them.
+inside its folder, being trained for it. Three recordings of another speaker come along, chosen by what is
+said in them and not by what the translator makes of it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from etude.models.local_lm import load_tokenizer
 from etude.models.quiet import quiet_transformers
 from etude.runs import write_json
 
-PLACES = (0, 60, 120)  # of the 180 test utterances
+PLACES = (50, 90, 130)  # of the 180 test utterances: three different digits, no zero
 UTTERANCES, LM_STEPS, HEAD_STEPS, STEPS = 2000, 1000, 600, 1200
 
 
