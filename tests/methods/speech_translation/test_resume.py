@@ -34,6 +34,35 @@ translating.open_system = lambda *a, **k: Slow()
 translate(sys.argv[1], model="slow", target_lang="de", out=Path(sys.argv[2]), batch_size=2)
 """
 
+EVALUATE = (
+    TRANSLATE[: TRANSLATE.index("from etude.methods.speech_translation import translating")]
+    + """
+from etude.methods.speech_translation.evaluation import evaluate_system
+from etude.methods.speech_translation.utterances import read_utterances
+import etude.methods.speech_translation.evaluation as evaluation
+whole = evaluation.translate_each
+evaluation.translate_each = lambda *a, **k: whole(*a, **{**k, "batch_size": 2})
+evaluate_system(Slow(), read_utterances(sys.argv[1]), out=Path(sys.argv[2]))
+"""
+)
+CACHE = """
+import sys, time
+from pathlib import Path
+from etude.methods.speech_translation.examples import Speech
+from etude.methods.speech_translation.feature_cache import FeatureCache
+from etude.methods.speech_translation.speech_encoders import load_speech_encoder
+from etude.methods.speech_translation.utterances import read_utterances
+encoder = load_speech_encoder(sys.argv[2])
+forward = encoder.forward
+def slow(waves):
+    with open(sys.argv[4], "a") as log:
+        log.write(f"{len(waves)}\\n")
+    time.sleep(0.3)
+    return forward(waves)
+encoder.forward = slow
+Speech(read_utterances(sys.argv[1]), FeatureCache(encoder, Path(sys.argv[3])), together=2)
+"""
+
 
 def start(program: str, *arguments: object) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -77,3 +106,41 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert reference.wait() == 0
     name = "adapter.safetensors"
     assert (broken / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow  # two processes that import torch
+def test_a_killed_evaluation_asks_for_no_utterance_twice(data_folder: Path, tmp_path: Path) -> None:
+    out, log = tmp_path / "e", tmp_path / "log"
+    arguments = (data_folder / "data.tsv", out, log)
+    process = start(EVALUATE, *arguments)
+    kill_when(process, lambda: log.exists() and len(log.read_text().splitlines()) >= 8)  # in the control
+    assert not (out / "outputs.jsonl").exists()
+    assert start(EVALUATE, *arguments).wait() == 0
+    asked = log.read_text().splitlines()
+    assert 12 <= len(asked) <= 13 and len(set(asked)) == 6
+    rows = [json.loads(line) for line in (out / "outputs.jsonl").read_text().splitlines()]
+    assert [row["translation"] for row in rows] == [f"text of u{i}" for i in range(12)]
+
+
+@pytest.mark.slow  # two processes that import torch
+def test_a_killed_feature_cache_keeps_its_whole_shards(
+    data_folder: Path, whisper_folder: str, tmp_path: Path
+) -> None:
+    from etude.methods.speech_translation.audio import audio_hash, read_audio
+    from etude.methods.speech_translation.feature_cache import FeatureCache, live_features
+    from etude.methods.speech_translation.speech_encoders import load_speech_encoder
+    from etude.methods.speech_translation.utterances import read_utterances
+
+    log = tmp_path / "log"
+    arguments = (data_folder / "data.tsv", whisper_folder, tmp_path / "f", log)
+    process = start(CACHE, *arguments)
+    kill_when(process, lambda: log.exists() and len(log.read_text().splitlines()) >= 3)
+    assert start(CACHE, *arguments).wait() == 0
+    assert 6 <= len(log.read_text().splitlines()) <= 7  # only the shard it was killed in comes twice
+    encoder = load_speech_encoder(whisper_folder)
+    cache = FeatureCache(encoder, tmp_path / "f")
+    assert len(cache) == 12
+    for utterance in read_utterances(data_folder / "data.tsv"):
+        samples = read_audio(utterance.reference)
+        stored, live = cache[audio_hash(samples)], live_features(encoder, [samples])[0]
+        assert stored.shape == live.shape and abs(stored - live).max() < 4e-3

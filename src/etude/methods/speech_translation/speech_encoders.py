@@ -103,9 +103,11 @@ class WhisperSpeechEncoder(SpeechEncoder):
         x = torch.from_numpy(waveform).to(self.device)
         whole = round(self.positions * 2 * HOP)
         size = whole if self.window == "padded" else -(-len(waveform) // (2 * HOP)) * 2 * HOP
-        x = nn.functional.pad(x, (0, max(0, size - len(waveform))))
+        spoken = min(size, -(-(len(waveform) + 400) // HOP) * HOP)  # behind it every window is silent
+        x = nn.functional.pad(x, (0, max(0, spoken - len(waveform))))
         spectrum = torch.stft(x, 400, HOP, window=self.get_buffer("hann"), return_complex=True)
         power = self.get_buffer("mel") @ spectrum[:, :-1].abs() ** 2
+        power = nn.functional.pad(power, (0, (size - spoken) // HOP))
         log = power.clamp(min=1e-10).log10()
         return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
