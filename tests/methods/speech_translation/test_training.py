@@ -149,6 +149,22 @@ def test_a_step_changes_the_blocks_that_are_trained_and_no_others(
     assert changed(before, translator) == expected
 
 
+@pytest.mark.parametrize("starts", [(3, 5), (1, 4), (6, 6)])
+def test_the_loss_is_that_of_all_logits(starts: tuple[int, int], llm_folder: str) -> None:
+    """Logits of the prompt and the speech are left out: nothing is learned there."""
+    from etude.methods.speech_translation.language_models import load_language_model
+
+    torch.manual_seed(0)
+    language = load_language_model(llm_folder)
+    x, mask = torch.randn(2, 8, 16), torch.ones(2, 8, dtype=torch.long)
+    labels = torch.full((2, 8), -100)
+    for row, start in enumerate(starts):
+        labels[row, start:7] = torch.randint(4, 30, (7 - start,))
+    logits = language.model(inputs_embeds=x, attention_mask=mask).logits
+    expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+    assert float(language(x, mask, labels).detach()) == pytest.approx(float(expected), abs=1e-6)
+
+
 def test_every_block_has_its_own_learning_rate(whisper_folder: str, llm_folder: str) -> None:
     stage = Stage.model_validate(
         {"steps": 1, "trainable": {"sfm": "full", "llm": "lora"}, "lr": {"sfm": 1e-6, "adapter": 1e-3}}

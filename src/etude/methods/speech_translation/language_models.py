@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class LanguageModel(nn.Module):
         self.context_length = context
         self.encoder_decoder = bool(model.config.is_encoder_decoder)
         self.width = int(model.get_input_embeddings().embedding_dim)
+        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         if tokenizer.eos_token_id is None:
             raise EtudeError(f"{name}: its tokenizer has no end token", "Set eos_token in its files.")
 
@@ -62,7 +64,12 @@ class LanguageModel(nn.Module):
         if self.encoder_decoder:
             loss: Tensor = self.model(inputs_embeds=embeddings, attention_mask=mask, labels=labels).loss
             return loss
-        logits: Tensor = self.model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits
+        first = int((labels != IGNORED).any(0).float().argmax())  # before it no word is to be learned
+        kept = {"logits_to_keep": labels.shape[1] - first + 1} if self._keeps_logits and first else {}
+        logits: Tensor = self.model(
+            inputs_embeds=embeddings, attention_mask=mask, use_cache=False, **kept
+        ).logits
+        labels = labels[:, -logits.shape[1] :]
         return torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED
         )
