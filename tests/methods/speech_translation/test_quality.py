@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from etude.errors import EtudeError
-from etude.methods.speech_translation.comparison import pareto_front
+from etude.methods.speech_translation.arm_scores import pareto_front
 from etude.methods.speech_translation.quality import (
     character_f,
     failure_counts,
@@ -116,3 +116,9 @@ def test_words_may_be_compared_as_they_are() -> None:
     heard, said = ["three seven two"], ["three seven nine"]
     assert word_error_rate(heard, said).scores["wer"] == 1.0
     assert word_error_rate(heard, said, language=None).scores["wer"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("reference", "noted"), [("dreihundert", True), ("das sind vier Wörter", False)])
+def test_bleu_of_references_too_short_for_it_is_noted(reference: str, noted: bool) -> None:
+    made = translation_quality([reference], [reference], target_lang="de", metrics=("bleu",))
+    assert any("runs of four words" in note for note in made.notes) is noted

@@ -8,7 +8,7 @@ differences are tested by paired bootstrap over utterances, Holm-corrected.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from etude.data import read_rows
 from etude.errors import EtudeError
 from etude.evidence.statistics import holm
 from etude.methods import verb
+from etude.methods.speech_translation.arm_scores import SETTING, ArmScore, arms_tables, pareto_figure
 from etude.methods.speech_translation.design import Design, Stage
 from etude.methods.speech_translation.evaluation import EvaluateResult, evaluate_system
 from etude.methods.speech_translation.length_adapters import LENGTH_ADAPTERS
@@ -33,45 +34,13 @@ from etude.methods.speech_translation.training_run import (
     train_design,
 )
 from etude.methods.speech_translation.utterances import Utterance, read_utterances, within_length
-from etude.render import Figure, TableBlock, Text, new_figure, save_page, show, table
+from etude.render import TableBlock, Text, save_page, show, table
 from etude.runs import content_hash, write_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SETTING = "standard-v1"
 BASELINES = ("cascade", "whisper-translate")
-
-
-@dataclass(frozen=True)
-class ArmScore:
-    """One arm, over its seeds.
-
-    Args:
-        arm: Its name.
-        scores: Metric to mean over seeds.
-        shuffled: The same with exchanged audio.
-        speech_tokens: Per utterance.
-        trained: Parameters that were trained, in the last stage.
-        real_time_factor: Of translating, greedily or with the beams asked for.
-        memory_mb: Peak memory of the process so far.
-        failures: Empty, refusing and looping outputs, all seeds.
-        difference: Of the first metric to the first arm, with interval and Holm-adjusted p-value.
-        notes: What could not be computed.
-        other_beams: Number of beams to the scores with it, for those after the first.
-    """
-
-    arm: str
-    scores: dict[str, float]
-    shuffled: dict[str, float]
-    speech_tokens: float
-    trained: int
-    real_time_factor: float
-    memory_mb: float
-    failures: dict[str, int]
-    difference: dict[str, float] | None
-    notes: list[str]
-    other_beams: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,10 +63,9 @@ class CompareResult:
         """The table."""
         from rich.console import Group
 
-        block = arms_table(self.arms)
         notes = sorted({*self.signatures.values(), *(n for a in self.arms for n in a.notes)})
         return Group(
-            table(block.columns, block.rows, title=block.caption),
+            *(table(block.columns, block.rows, title=block.caption) for block in arms_tables(self.arms)),
             show(Text("\n".join([*notes, f"page: {self.page}"]))),
         )
 
@@ -219,7 +187,7 @@ def compare(
         out / "compare.html",
         "Designs under one setting",
         [
-            ("Scores and costs", [arms_table(scores), Text("\n\n".join(signatures.values()))]),
+            ("Scores and costs", [*arms_tables(scores), Text("\n\n".join(signatures.values()))]),
             ("Quality against cost", [pareto_figure(scores, metrics[0])]),
             ("Setting", [TableBlock(("", ""), [[k, str(v)] for k, v in setting.items()])]),
         ],
@@ -273,65 +241,6 @@ def arm_design(
     else:
         design = assembled_design(kind, sfm=sfm, llm=llm)
     return design.model_copy(update={"stages": tuple(stages)})
-
-
-def arms_table(arms: Sequence[ArmScore]) -> TableBlock:
-    """One row per arm."""
-    metrics = list(dict.fromkeys(name for arm in arms for name in arm.scores))
-    beams = [(beam, metric) for beam in arms[0].other_beams for metric in arms[0].other_beams[beam]]
-    columns = ["arm", *metrics, *(f"{metric}, {beam} beams" for beam, metric in beams),
-               f"{metrics[0]}, other audio", "difference", "95 %", "p (Holm)",
-               "speech tokens", "trained", "real time", "MB", "empty/refusing/looping"]  # fmt: skip
-    rows = []
-    for arm in arms:
-        gap = arm.difference
-        rows.append(
-            [
-                arm.arm,
-                *(arm.scores.get(name) for name in metrics),
-                *(arm.other_beams.get(beam, {}).get(metric) for beam, metric in beams),
-                arm.shuffled.get(metrics[0]),
-                gap["value"] if gap else None,
-                f"{gap['low']:.2f} to {gap['high']:.2f}" if gap else "–",
-                gap["p"] if gap else None,
-                arm.speech_tokens,
-                arm.trained,
-                arm.real_time_factor,
-                arm.memory_mb,
-                "/".join(str(arm.failures[k]) for k in ("empty", "refusing", "looping")),
-            ]
-        )
-    return TableBlock(columns, rows, f"{SETTING}: means over seeds")
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of points (cost, quality) that no other point beats in both, by rising cost."""
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
-    front: list[int] = []
-    best = -np.inf
-    for i in order:
-        if points[i][1] > best:
-            front.append(i)
-            best = points[i][1]
-    return front
-
-
-def pareto_figure(arms: Sequence[ArmScore], metric: str) -> Figure:
-    """Quality against speech tokens and against the real-time factor, with the Pareto front."""
-    figure, axes = new_figure(width=7.2, ncols=2, sharey=True)
-    for axis, cost, label in (
-        (axes[0], "speech_tokens", "speech tokens per utterance"),
-        (axes[1], "real_time_factor", "seconds per second of audio"),
-    ):
-        points = [(float(getattr(arm, cost)), arm.scores[metric]) for arm in arms]
-        front = pareto_front(points)
-        axis.plot([points[i][0] for i in front], [points[i][1] for i in front], color="#7F7F7F", zorder=1)
-        axis.scatter([p[0] for p in points], [p[1] for p in points], zorder=2)
-        for arm, point in zip(arms, points, strict=True):
-            axis.annotate(arm.arm, point, textcoords="offset points", xytext=(4, 4), fontsize=8)
-        axis.set_xlabel(label)
-    axes[0].set_ylabel(metric)
-    return Figure(figure, f"{metric} against cost", "The line joins arms that no other beats in both.")
 
 
 def _arm_scores(

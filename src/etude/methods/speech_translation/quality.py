@@ -97,6 +97,8 @@ def translation_quality(
                 float(_sentence(scorer, metric, target_lang, o, r))
                 for o, r in zip(outputs, references, strict=True)
             ]
+    if "bleu" in metrics and max(len(text.split()) for text in references) < 4:
+        made.notes.append("BLEU counts runs of four words, and no reference has as many: read chrF++")
     if "comet" in metrics:
         _add_comet(made, outputs, references, sources)
     return made
