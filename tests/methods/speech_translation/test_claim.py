@@ -98,6 +98,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "model_revision", lambda path: "x")
 
 
+@pytest.mark.slow  # bootstraps of all contrasts, twice
 def test_every_question_can_fall_either_way(no_weights: None, tmp_path: Path) -> None:
     falling = dict(zip(FIXED, (90.0, 70.0, 65.0, 60.0, 40.0), strict=True))
     other = {"ctc, no head stage": 94.0, "cif": 50.0}

@@ -79,6 +79,7 @@ def kill_when(process: "subprocess.Popen[bytes]", ready) -> None:
     process.wait()
 
 
+@pytest.mark.slow  # two processes that import torch
 def test_a_killed_translation_asks_for_no_utterance_twice(data_folder: Path, tmp_path: Path) -> None:
     out, log = tmp_path / "out.jsonl", tmp_path / "log"
     arguments = (data_folder / "data.tsv", out, log)
