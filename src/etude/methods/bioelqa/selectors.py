@@ -93,8 +93,8 @@ def answer(selector: Selector, questions: Sequence[Question], *, orders: int = 1
     """Probabilities averaged over several orders of the options, mapped back to the question's own order.
 
     Questions come with their options by rank, which no letter may tell: the first order is a random one that
-    belongs to the mention. Order r shifts it by r·n/orders places, so that an option stands in different parts
-    of the list.
+    belongs to the mention. Order r shifts it by r·n/orders places, so that an option stands in different
+    parts of the list.
 
     Args:
         selector: What answers.
