@@ -1,11 +1,12 @@
-"""What the site adds to the folder `docs` (a hook of mkdocs): README.md as its first page, the methods' entries."""
+"""A hook of mkdocs: README.md is the site's first page, and the methods have their entries."""
 
 import re
 from pathlib import Path
 from typing import Any
 
-from etude.catalogue import CARDS
 from mkdocs.structure.files import File, Files
+
+from etude.catalogue import CARDS
 
 ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {"CONTRIBUTING.md": "design.md", "LICENSE": "https://www.apache.org/licenses/LICENSE-2.0"}
