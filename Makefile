@@ -28,11 +28,12 @@ claims: .venv/.installed-dev  ## every claim at laptop scale; DATA=DIR holds one
 bench: .venv/.installed-dev  ## every benchmark against its peer, as ratios
 	$(BIN)/python -m benchmarks all
 
-docs: .venv/.installed-dev  ## the generated parts of README and docs, from the catalogue and the recorded results
+docs: .venv/.installed-dev  ## the generated parts of README and docs from catalogue and results; the site in site/
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site
 
 .venv/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -2,13 +2,13 @@
 
 All arms train the same thing: MiniLM with LoRA on query and value, a frozen vision network, two projections
 and a classifier, AdamW, batches of 16, the same rows, one thread. `padded to 400` is ours with each text
-padded to 400 tokens, on the same batches: what remains is padding, and the scores must agree. `peer` is
-written here the way transformers with peft is commonly used: 400 tokens, and the pictures through the frozen
-network at each step. The network is EfficientNet-Lite0, and a ViT (12 blocks, width 192, 224 pixels) of
-random weights, which no score is asked of. `7 prompts` has visual prompts before the ViT's last block, the
-states before it kept. Rows are MultiClimate's where the research data is (`ETUDE_TEST_DATA`), made-up posts
-otherwise. Each arm has a process of its own; what it computes once is timed apart, as `before`. Times are
-processor seconds of one thread, so that other work on the machine weighs little.
+padded to 400 tokens, on the same batches: what remains is padding, and scores differ by dropout alone.
+`peer` is written here the way transformers with peft is commonly used: 400 tokens, and the pictures through
+the frozen network at each step. The network is EfficientNet-Lite0, and a ViT (12 blocks, width 192, 224
+pixels) of random weights, which no score is asked of. `7 prompts` has visual prompts before the ViT's last
+block, the states before it kept. Rows are MultiClimate's where the research data is (`ETUDE_TEST_DATA`),
+made-up posts otherwise. Each arm has a process of its own; what it computes once is timed apart, as
+`before`. Times are processor seconds of one thread, so that other work on the machine weighs little.
 """
 
 from __future__ import annotations

@@ -157,6 +157,18 @@ def test_averaging_over_orders_undoes_a_bias_for_the_first_letter():
         answer(selector, questions, orders=0)
 
 
+@pytest.mark.parametrize("letter", "ABC")
+def test_a_selector_that_sees_letters_alone_learns_nothing_about_the_rank(letter):
+    class LikesOneLetter:
+        def probabilities(self, questions):
+            return [np.eye(len(q.options))["ABCDEFGHIJ".index(letter)] for q in questions]
+
+    options = tuple(Option(f"id{i}", f"name {i}") for i in range(10))
+    questions = [Question(f"mention {i}", options) for i in range(1500)]
+    first = np.mean([np.argmax(shares) == 0 for shares in answer(LikesOneLetter(), questions)])
+    assert abs(first - 0.1) < 0.03  # the option ranked first is not found under any one letter
+
+
 def test_the_text_holds_clues_mention_and_options_and_orders_share_its_beginning():
     [question] = marked_questions(1)
     text = question_text(question)

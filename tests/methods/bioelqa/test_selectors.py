@@ -41,6 +41,16 @@ def test_a_language_model_selector_learns_and_is_the_same_after_saving(tiny, tmp
     assert np.allclose(before, after, atol=1e-4)
 
 
+def test_a_causal_selector_fitted_again_starts_from_the_base_model(tiny, tmp_path):
+    settings, questions = GeneratorSettings(epochs=1, batch_size=8, learning_rate=1e-2), marked_questions(16)
+    twice = CausalSelector(tiny("llama"), settings, device="cpu")
+    twice.fit(questions, out=tmp_path / "first", seed=1)
+    twice.fit(questions, out=tmp_path / "second", seed=0)
+    once = CausalSelector(tiny("llama"), settings, device="cpu")
+    once.fit(questions, out=tmp_path / "once", seed=0)
+    assert np.allclose(twice.probabilities(questions[:4]), once.probabilities(questions[:4]), atol=1e-5)
+
+
 def test_a_symbol_of_several_tokens_is_refused_at_the_start(tiny, tmp_path):
     selector = CausalSelector(tiny("llama"), GeneratorSettings(symbols="numbers"), device="cpu")
     with pytest.raises(EtudeError, match=r"unknown|tokens"):

@@ -50,7 +50,10 @@ def test_articles_are_halved_by_group_and_alike_for_all_arms(tmp_path, emobank):
 def test_a_small_claim_settles_affect_and_leaves_synthetic_detection_open(
     tmp_path, emobank, tiny_lm, monkeypatch
 ):
-    stages = StageBudget(str(tiny_lm), 3, 2, 200, 16, None, 6, 1e-3)
+    stages = StageBudget(
+        str(tiny_lm), affect_steps=3, steps=2, pack_tokens=200, affect_rows=16, affect_words=None,
+        probed=6, articles=None, learning_rate=1e-3,
+    )  # fmt: skip
     monkeypatch.setitem(BUDGETS, "laptop", Budget(24, 48, 12, 16, 2, 3, 1, stages))
     (tmp_path / "data").mkdir()
     shutil.copy(emobank, tmp_path / "data" / "emobank.csv")
@@ -69,7 +72,10 @@ def test_a_small_claim_settles_affect_and_leaves_synthetic_detection_open(
 
 @pytest.mark.slow
 def test_the_claim_on_loco_gives_verdicts_by_interval(tmp_path, emobank, loco, tiny_lm, monkeypatch):
-    stages = StageBudget(str(tiny_lm), 2, 2, 200, 16, None, 6, 1e-3)
+    stages = StageBudget(
+        str(tiny_lm), affect_steps=2, steps=2, pack_tokens=200, affect_rows=16, affect_words=None,
+        probed=6, articles=None, learning_rate=1e-3,
+    )  # fmt: skip
     monkeypatch.setitem(BUDGETS, "laptop", Budget(24, 48, 12, 16, 2, 3, 2, stages))
     evidence = run_claim(claim(data=tmp_path, seeds=(0,)), tmp_path / "out")
     (part,) = (p for p in evidence.parts if p.name == "C")

@@ -98,6 +98,8 @@ class CausalSelector:
         symbols = self._symbols(max(len(question.options) for question in questions))
         targets = [symbols[q.gold] for q in questions if q.gold is not None]
         rows = TokenRows([self._encode(question) for question in questions], targets)
+        if self._adapted is not None:  # peft puts adapters into the base model itself
+            self.base = replace(self.base, model=self._adapted.unload())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             lora = LoraConfig(

@@ -66,7 +66,7 @@ class Setting:
 
 SCALES = {
     "laptop": Setting((0, 1, 2, 3, 4)),
-    "slow": Setting((0,), 160, 120),
+    "slow": Setting((0,), 640, 120),
     "paper": Setting((0, 1, 2, 3, 4), 1 << 30, 0, "google-t5/t5-base", "seq2seq"),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from etude.errors import EtudeError
 from etude.methods.bioelqa.questions import Question
-from etude.runs import read_json, write_json
+from etude.runs import content_hash, read_json, write_json
 
 SelectorName = Literal["features", "encoder", "seq2seq", "causal", "prompted"]
 SELECTORS: tuple[str, ...] = get_args(SelectorName)
@@ -92,8 +92,9 @@ def load_selector(folder: Path) -> Selector:
 def answer(selector: Selector, questions: Sequence[Question], *, orders: int = 1) -> list[np.ndarray]:
     """Probabilities averaged over several orders of the options, mapped back to the question's own order.
 
-    Order r of a question with n options shifts them by r·n/orders places, so that over the orders an option
-    stands in different parts of the list; the first order is the question's own.
+    Questions come with their options by rank, which no letter may tell: the first order is a random one that
+    belongs to the mention. Order r shifts it by r·n/orders places, so that an option stands in different
+    parts of the list.
 
     Args:
         selector: What answers.
@@ -106,9 +107,10 @@ def answer(selector: Selector, questions: Sequence[Question], *, orders: int = 1
     asked, back = [], []
     for place, question in enumerate(questions):
         count = len(question.options)
+        first = np.random.default_rng(int(content_hash(question.mention)[:8], 16)).permutation(count)
         shifts = dict.fromkeys(order * count // orders for order in range(orders)) if count else {0: None}
         for shift in shifts:
-            order = [(i + shift) % count for i in range(count)]
+            order = [int(first[(i + shift) % count]) for i in range(count)]
             asked.append(question.reordered(order))
             back.append((place, order, len(shifts)))
     for (place, order, orders_made), found in zip(back, selector.probabilities(asked), strict=True):

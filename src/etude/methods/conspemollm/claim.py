@@ -73,18 +73,27 @@ class Budget:
 
 BUDGETS = {
     "laptop": Budget(
-        600, 3000, 600, 480, 30, 5, 5,
-        StageBudget("smollm2", 24, 8, 192, 400, 12, 48, 48, 1e-3, max_length=160),
+        articles=600, sentences=3000, held_out=600, tuned_sentences=480, tuned_steps=30, folds=5, repeats=5,
+        stages=StageBudget(
+            "smollm2", affect_steps=24, steps=8, pack_tokens=192, affect_rows=400, affect_words=12,
+            probed=48, articles=48, learning_rate=1e-3, max_length=160,
+        ),
     ),
     "slow": Budget(
-        None, 8062, 1000, 8000, 500, 5, 5,
-        StageBudget("smollm2", 400, 60, 1024, 8000, 30, 200, 200, 5e-4, max_length=512),
+        articles=None, sentences=8062, held_out=1000, tuned_sentences=8000, tuned_steps=500,
+        folds=5, repeats=5,
+        stages=StageBudget(
+            "smollm2", affect_steps=400, steps=60, pack_tokens=1024, affect_rows=8000, affect_words=30,
+            probed=200, articles=200, learning_rate=5e-4, max_length=512,
+        ),
     ),
     "paper": Budget(
-        None, 8062, 1000, 8000, 1500, 5, 5,
-        StageBudget(
-            "meta-llama/Llama-2-7b-chat-hf", None, None, 4096, 8062, None, 1000, None, 1e-6, "full", 4096,
-            batch_size=8, accumulate=4,
+        articles=None, sentences=8062, held_out=1000, tuned_sentences=8000, tuned_steps=1500,
+        folds=5, repeats=5,
+        stages=StageBudget(
+            "meta-llama/Llama-2-7b-chat-hf", affect_steps=None, steps=None, pack_tokens=4096,
+            affect_rows=8062, affect_words=None, probed=1000, articles=None,
+            learning_rate=1e-6, tuning="full", max_length=4096, batch_size=8, accumulate=4,
         ),
     ),
 }  # fmt: skip
