@@ -6,7 +6,7 @@ The folder is laid out as diffusers lays out a pipeline (`unet/`, `scheduler/`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,8 +76,17 @@ class BiDiffuser:
             raise ValueError("a model that was not saved has no identity")
         files = sorted(
             path
-            for pattern in ("*/*.safetensors", "*/*.json", "pixels.json", "latents.json")
-            for path in self.folder.glob(pattern)
+            for part in (
+                "unet",
+                "scheduler",
+                "text_codec",
+                "vae",
+                "image_encoder",
+                "text_encoder",
+                "text_decoder",
+            )
+            for path in (self.folder / part).glob("*")
+            if path.suffix in (".safetensors", ".json")
         )
         return content_hash([[str(p.relative_to(self.folder)), file_hash(p)] for p in files])[:16]
 
@@ -87,7 +96,13 @@ class BiDiffuser:
         return Latents(grid, clip, self.text.encode(captions).latents)
 
     def read(
-        self, pixels: Tensor, keys: Sequence[str], *, seed: int = 0, steps: int | None = None, guidance: float = 0.0
+        self,
+        pixels: Tensor,
+        keys: Sequence[str],
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float = 0.0,
     ) -> Tensor:
         """Text latents that the network draws for pictures, (batch, tokens, dim).
 
@@ -246,5 +261,3 @@ def picture_cache() -> Path:
 
 def _batches(count: int, size: int = _BATCH) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, count, size))
-
-

@@ -156,7 +156,17 @@ def train_bidiffuser(
         )
     rate = learning_rate or (1e-3 if init == "scratch" else 2e-5)
     weights = LossWeights(alpha, latent_weight, clean_side_loss)
-    recipe = Recipe(objective, direction_mix, weights, steps, batch_size, rate, high_noise=high_noise, decay=decay, seed=seed)
+    recipe = Recipe(
+        objective,
+        direction_mix,
+        weights,
+        steps,
+        batch_size,
+        rate,
+        high_noise=high_noise,
+        decay=decay,
+        seed=seed,
+    )
     read = read_pairs(pairs, images=images, split=split)
     start = None if init == "scratch" else load_bidiffuser(init)
     shape = {
@@ -246,7 +256,9 @@ POSITIONS_STD = 0.5
 """Spread of the position vectors at the start; with 0.02, as in UniDiffuser, a short training never uses them."""
 
 
-def fit_network(model: BiDiffuser, data: EncodedPairs, recipe: Recipe, out: Path, *, label: str = "bidiffuser") -> float:
+def fit_network(
+    model: BiDiffuser, data: EncodedPairs, recipe: Recipe, out: Path, *, label: str = "bidiffuser"
+) -> float:
     """Train the model's network in place; it ends with the averaged weights. Returns the last losses' mean."""
     training = DiffusionTraining(model.network, model.schedule, recipe)
     average = MovingAverage(model.network, recipe.decay)

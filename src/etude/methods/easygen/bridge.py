@@ -1,7 +1,7 @@
-"""A language model that reads pictures through a projection: pre-align (decoder) and mid-align (encoder-decoder).
+"""A language model that reads pictures through a projection: pre-align and mid-align.
 
-Pre-align: the projected tokens stand in the prompt; the loss is that of image-grounded text generation,
--mean log p(word | earlier words, picture, instruction). Mid-align: they are joined to the encoder's states on
+Pre-align (decoders): the projected tokens stand in the prompt; the loss is that of image-grounded text generation,
+-mean log p(word | earlier words, picture, instruction). Mid-align (encoder-decoders): they are joined to the encoder's states on
 their way to the decoder, and a distance pulls their mean to that of the encoded caption:
 L = L_ITG + w mean_i |d_diff,i - d_llm,i|^2 (pooled means, w = 1: ours; the paper does not say).
 """
@@ -50,7 +50,8 @@ class Bridge(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the language model is."""
-        return next(self.llm.parameters()).device
+        found: torch.device = next(self.llm.parameters()).device
+        return found
 
     def soft_tokens(self, features: Tensor, clip_patches: Tensor | None = None) -> Tensor:
         """Pictures as the language model's vectors, (pictures, tokens, llm_dim); CLIP's first."""
@@ -64,7 +65,9 @@ class Bridge(nn.Module):
         """The loss of a batch of `collate`."""
         if self.mode == "pre":
             output = self.llm(
-                inputs_embeds=self.embed(batch), attention_mask=batch["attention_mask"], labels=batch["labels"]
+                inputs_embeds=self.embed(batch),
+                attention_mask=batch["attention_mask"],
+                labels=batch["labels"],
             )
             return {"loss": output.loss}
         soft = self.soft_tokens(batch["features"], batch.get("clip_patches"))
@@ -73,7 +76,7 @@ class Bridge(nn.Module):
         return {"loss": output.loss + self.distance_weight * self.distance(soft, batch)}
 
     def embed(self, batch: dict[str, Any]) -> Tensor:
-        """Token embeddings with the pictures' soft tokens in their places, (batch, tokens, llm_dim)."""
+        """Token embeddings, the pictures' soft tokens in their places, (batch, tokens, llm_dim)."""
         embeds: Tensor = self.llm.get_input_embeddings()(batch["input_ids"])
         soft = batch["soft"]
         if soft.any():
@@ -90,17 +93,20 @@ class Bridge(nn.Module):
         return torch.cat([soft, states], dim=1), torch.cat([here, batch["attention_mask"]], dim=1)
 
     def distance(self, soft: Tensor, batch: dict[str, Any]) -> Tensor:
-        """ITDM: squared distance of the pooled soft tokens and the pooled encoded caption, mean over the batch."""
+        """ITDM: squared distance of pooled soft tokens and pooled encoded caption, mean over the batch."""
         answers = batch["answers"]
         mask = answers != IGNORED
         states = self.llm.get_encoder()(
             input_ids=answers.masked_fill(~mask, 0), attention_mask=mask.long()
         ).last_hidden_state
         pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        return ((soft.mean(1) - pooled) ** 2).sum(-1).mean()
+        apart: Tensor = ((soft.mean(1) - pooled) ** 2).sum(-1)
+        return apart.mean()
 
     @torch.inference_mode()
-    def write(self, batch: dict[str, Any], *, max_tokens: int, end: int | Sequence[int], pad: int) -> list[list[int]]:
+    def write(
+        self, batch: dict[str, Any], *, max_tokens: int, end: int | Sequence[int], pad: int
+    ) -> list[list[int]]:
         """Token ids of the answers, greedily, for a batch of `collate` with `left=True`."""
         asked: dict[str, Any] = {
             "max_new_tokens": max_tokens,
@@ -179,7 +185,8 @@ def _split(prompt: Prompt, mode: Mode) -> tuple[list[int], list[int], list[bool]
         return prompt.ids, prompt.labels, prompt.soft, []
     if prompt.pictures != 1:
         raise EtudeError(
-            f"a dialog with {prompt.pictures} pictures", "Mid-align reads exactly one picture; use --mode pre."
+            f"a dialog with {prompt.pictures} pictures",
+            "Mid-align reads exactly one picture; use --mode pre.",
         )
     answer = [label for label in prompt.labels if label != IGNORED]
     asked = [

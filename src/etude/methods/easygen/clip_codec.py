@@ -44,7 +44,7 @@ class CaptionDecoder(nn.Module):
         width = gpt2.get("n_embd", 768)
         self.encode_prefix = nn.Linear(prefix_inner_dim, prefix_hidden_dim or 0) if narrow else nn.Identity()
         self.decode_prefix = nn.Linear(prefix_hidden_dim or 0, width) if narrow else nn.Identity()
-        self.transformer = GPT2LMHeadModel(GPT2Config(**gpt2))
+        self.transformer: Any = GPT2LMHeadModel(GPT2Config(**gpt2))
 
     @classmethod
     def load(cls, folder: Path) -> CaptionDecoder:
@@ -93,23 +93,34 @@ class ClipCodec:
 
         self.folder = folder
         with quiet_transformers():
-            self.encoder: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True)
+            encoder: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", use_safetensors=True)
             self.clip_tokenizer: Any = AutoTokenizer.from_pretrained(folder / "clip_tokenizer")
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder / "text_tokenizer")
-        self.encoder.to(device).eval()
+        self.encoder = encoder.to(device).eval()
         self.decoder = CaptionDecoder.load(folder / "text_decoder").to(device)
         self.tokens: int = self.encoder.config.max_position_embeddings
         self.feature_dim: int = self.decoder.transformer.config.n_embd
 
-    @torch.inference_mode()
     def encode(self, captions: Sequence[str]) -> EncodedText:
         """Captions to latents, (captions, 77, 64); longer ones are cut and counted."""
         lengths = [len(ids) for ids in self.clip_tokenizer(list(captions))["input_ids"]]
+        with torch.no_grad():
+            latents = self.from_states(self.states(captions))
+        return EncodedText(latents, sum(n > self.tokens for n in lengths))
+
+    @torch.no_grad()
+    def states(self, captions: Sequence[str]) -> Tensor:
+        """CLIP's last states, (captions, 77, 768): what an adapter of the text condition works on."""
         read = self.clip_tokenizer(
             list(captions), padding="max_length", truncation=True, max_length=self.tokens, return_tensors="pt"
         )
-        states = self.encoder(read["input_ids"].to(self.encoder.device))[0]
-        return EncodedText(self.decoder.encode_prefix(states), sum(n > self.tokens for n in lengths))
+        states: Tensor = self.encoder(read["input_ids"].to(self.encoder.device))[0]
+        return states
+
+    def from_states(self, states: Tensor) -> Tensor:
+        """States to latents, (captions, 77, 64); gradients pass."""
+        latents: Tensor = self.decoder.encode_prefix(states)
+        return latents
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> list[str]:

@@ -142,7 +142,9 @@ def _rows(path: Path) -> Iterator[_Dialog]:
 
 def _dialog(row: _Dialog, turns: list[Turn], folder: Path, path: Path) -> Dialog:
     if not any(turn.role == "assistant" and turn.text.strip() for turn in turns):
-        raise EtudeError(f"{path}: dialog {row.id}: no answer", "Each dialog needs a turn of gpt or assistant.")
+        raise EtudeError(
+            f"{path}: dialog {row.id}: no answer", "Each dialog needs a turn of gpt or assistant."
+        )
     turns = [Turn(turn.role, plain_words(turn.text)) for turn in turns]
     if row.image is None:
         return Dialog(row.id, None, None, tuple(turns))
@@ -157,5 +159,7 @@ def _dialog(row: _Dialog, turns: list[Turn], folder: Path, path: Path) -> Dialog
 
 def _role(speaker: str, name: str, path: Path) -> str:
     if speaker not in _ROLES:
-        raise EtudeError(f"{path}: dialog {name}: unknown speaker {speaker!r}", f"Use one of {', '.join(_ROLES)}.")
+        raise EtudeError(
+            f"{path}: dialog {name}: unknown speaker {speaker!r}", f"Use one of {', '.join(_ROLES)}."
+        )
     return _ROLES[speaker]

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from etude.errors import EtudeError
+from etude.methods.easygen.clip_codec import ClipCodec
 from etude.methods.easygen.objectives import Latents
 from etude.methods.easygen.pairs import Pair
 from etude.methods.easygen.picture_codecs import LatentCodec, PixelCodec
 from etude.methods.easygen.pictures import load_pixels
 from etude.methods.easygen.word_codec import WordCodec
-from etude.methods.easygen.clip_codec import ClipCodec
 from etude.render import console
 from etude.runs import atomic_path, read_json, write_json
 
@@ -47,7 +47,7 @@ def encode_pairs(
     text: WordCodec | ClipCodec,
     folder: Path,
 ) -> Encoding:
-    """Write `image.npy`, `clip.npy` (where there are CLIP vectors), `text.npy` and `of.npy` (picture of a text).
+    """Write `image.npy`, `clip.npy` (with CLIP vectors), `text.npy` and `of.npy` (picture of a text).
 
     Raises:
         EtudeError: A caption has words that the codec does not know: they are listed.
@@ -100,7 +100,8 @@ def unknown_words(words: Sequence[str]) -> EtudeError:
     more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
     return EtudeError(
         f"the model does not know these words: {', '.join(words[:_SHOWN])}{more}",
-        "A small model knows the words of its training captions only: use those, or train it on captions that have these.",
+        "A small model knows the words of its training captions only: use those, or train on captions that "
+        "have these.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The verb `encode`: features of pictures by a BiDiffuser, in shards; a killed run goes on at the next shard."""
+"""The verb `encode`: features of pictures by a BiDiffuser, in shards; a killed run goes on at the next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from etude.errors import EtudeError
 from etude.methods import verb
-from etude.methods.easygen.bidiffuser import BiDiffuser, load_bidiffuser
+from etude.methods.easygen.bidiffuser import EMOJI, BiDiffuser, load_bidiffuser
 from etude.methods.easygen.features import DIFFUSED, PATCHES, Origin, write_index, write_shard
 from etude.methods.easygen.pairs import Pair, pairs_hash, read_pairs
 from etude.methods.easygen.pictures import SUFFIXES, Picture, load_pixels, open_picture
@@ -79,7 +79,8 @@ def encode(
         steps: Steps of the solver.
         guidance: Guidance strength; 0 makes one pass of the network a step, more makes two.
         seed: The text side is drawn: other seeds give other readings.
-        clip: A CLIP model (`openai/clip-vit-large-patch14`) whose patch features are stored beside (EasyGen+CLIP).
+        clip: A CLIP model (`openai/clip-vit-large-patch14`) whose patch features are stored beside
+            (EasyGen+CLIP).
         shard_size: Pictures of a shard.
     """
     if steps < 1 or guidance < 0 or shard_size < 1:
@@ -90,17 +91,32 @@ def encode(
     pairs = pictures_of(images, folder, split)
     model = load_bidiffuser(bidiffuser)
     eyes = None if clip is None else ClipEyes(clip)
-    origin = origin_of(model, bidiffuser, steps, guidance, seed, eyes)
+    origin = origin_of(model, absolute_name(bidiffuser), steps, guidance, seed, eyes)
+    shards = encode_pictures(pairs, model, origin, out, eyes, shard_size)
+    return EncodeResult(
+        str(out), len(pairs), shards, origin.tokens, origin.dim, origin.bidiffuser, steps, guidance, seed
+    )
+
+
+def encode_pictures(
+    pairs: Sequence[Pair],
+    model: BiDiffuser,
+    origin: Origin,
+    out: Path,
+    eyes: ClipEyes | None = None,
+    shard_size: int = 256,
+) -> int:
+    """Write the features of pictures to a folder, shard by shard; finished shards of an earlier process stay.
+
+    Returns:
+        The number of shards.
+    """
     config = {**asdict(origin), "pictures": pairs_hash(pairs), "shard_size": shard_size}
     with Run(out, config, command="easygen encode") as run:
         if run.result is None:
-            shards = _encode_shards(run, pairs, model, origin, eyes, shard_size)
-            run.complete({"shards": shards})
+            run.complete({"shards": _encode_shards(run, pairs, model, origin, eyes, shard_size)})
         assert run.result is not None
-        return EncodeResult(
-            str(out), len(pairs), run.result["shards"], origin.tokens, origin.dim, origin.bidiffuser, steps,
-            guidance, seed,
-        )  # fmt: skip
+        return int(run.result["shards"])
 
 
 def _encode_shards(
@@ -115,7 +131,13 @@ def _encode_shards(
             run.finish(f"shard {number}")
             console().print(f"encoded {start + len(part):,} of {len(pairs):,} pictures")
         rows += [
-            {"id": pair.id, "shard": number, "row": row, "n_tokens": origin.tokens, "captions": list(pair.captions)}
+            {
+                "id": pair.id,
+                "shard": number,
+                "row": row,
+                "n_tokens": origin.tokens,
+                "captions": list(pair.captions),
+            }
             for row, pair in enumerate(part)
         ]
     write_index(run.path, rows, origin)
@@ -136,6 +158,12 @@ def read_features(
     return found
 
 
+def absolute_name(name: str) -> str:
+    """A BiDiffuser's name that still leads there from another working directory."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name != EMOJI and path.is_dir() else name
+
+
 def origin_of(
     model: BiDiffuser, name: str, steps: int, guidance: float, seed: int, eyes: ClipEyes | None = None
 ) -> Origin:
@@ -149,7 +177,7 @@ def origin_of(
 
 
 def pictures_of(source: str | Path, images: Path | None = None, split: str | None = None) -> list[Pair]:
-    """Pairs of a source; of a folder of pictures without captions, or a single picture, pairs without captions."""
+    """Pairs of a source; a picture or a folder of pictures alone gives pairs without captions."""
     path = Path(source)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return [Pair(path.name, Picture(path), ())]
@@ -173,10 +201,10 @@ class ClipEyes:
         directory = model_directory(name)
         with quiet_transformers():
             self.processor: Any = CLIPImageProcessor.from_pretrained(directory)
-            self.encoder: Any = CLIPVisionModel.from_pretrained(directory, use_safetensors=True)
-        self.encoder.to(default_device()).eval()
+            encoder: Any = CLIPVisionModel.from_pretrained(directory, use_safetensors=True)
+        self.encoder = encoder.to(default_device()).eval()
         self.name = f"{name}@{model_revision(directory)}"
-        config = self.encoder.config
+        config: Any = self.encoder.config
         self.tokens = 1 + (config.image_size // config.patch_size) ** 2
         self.dim: int = config.hidden_size
 
@@ -187,5 +215,3 @@ class ClipEyes:
         pixels = self.processor(images=images, return_tensors="pt")["pixel_values"]
         states: Tensor = self.encoder(pixels.to(self.encoder.device)).last_hidden_state
         return states.cpu()
-
-

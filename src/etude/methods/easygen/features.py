@@ -55,7 +55,9 @@ class Origin:
         """What another origin has that this has not, in words; empty when they can be mixed."""
         ours, theirs = asdict(self), asdict(other)
         return "; ".join(
-            f"{key}: {theirs[key]!r} there, {ours[key]!r} here" for key in ours if key != "name" and ours[key] != theirs[key]
+            f"{key}: {theirs[key]!r} there, {ours[key]!r} here"
+            for key in ours
+            if key != "name" and ours[key] != theirs[key]
         )
 
 
@@ -89,7 +91,8 @@ class FeatureStore:
     def __init__(self, folder: Path) -> None:
         if not (folder / NOTE).exists():
             raise EtudeError(
-                f"{folder}: no complete features ({NOTE} is missing)", "Make them, or finish them, with easygen encode."
+                f"{folder}: no complete features ({NOTE} is missing)",
+                "Make them, or finish them, with easygen encode.",
             )
         self.folder = folder
         self.origin = Origin(**read_json(folder / NOTE))

@@ -47,7 +47,9 @@ class MovingAverage(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         """Store the average in the checkpoint."""
         if state.is_world_process_zero:
-            tensors = {str(n): p.detach().cpu().contiguous() for n, p in enumerate(self.average.shadow_params)}
+            tensors = {
+                str(n): p.detach().cpu().contiguous() for n, p in enumerate(self.average.shadow_params)
+            }
             steps = json.dumps(self.average.optimization_step)
             save_file(tensors, _checkpoint(args, state) / _FILE, metadata={"steps": steps})
 

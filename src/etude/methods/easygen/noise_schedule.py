@@ -58,7 +58,9 @@ class NoiseSchedule:
             "prediction_type": self.predicts,
         }
         if self.solver == "ddim":
-            return DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
+            return DDIMScheduler(
+                **common, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
+            )
         return DPMSolverMultistepScheduler(**common, solver_order=self.order)
 
     def signal(self, t: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ class NoiseSchedule:
         return share.sqrt() * clean + (1 - share).sqrt() * noise
 
     def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """What the network should say, (batch, ...): the clean input, or the noise, which at time 0 is zero."""
+        """What the network should say, (batch, ...): the clean input, or the noise (zero at time 0)."""
         if self.predicts == "sample":
             return clean
         return noise * (t > 0).view(-1, *[1] * (clean.dim() - 1))
@@ -99,7 +101,10 @@ class NoiseSchedule:
         if ours.exists():
             return cls(**read_json(ours))
         config = read_json(folder / "scheduler_config.json")
-        if config.get("beta_schedule") != "scaled_linear" or config.get("prediction_type", "epsilon") != "epsilon":
+        if (
+            config.get("beta_schedule") != "scaled_linear"
+            or config.get("prediction_type", "epsilon") != "epsilon"
+        ):
             raise EtudeError(
                 f"{folder}: a schedule other than UniDiffuser's ({config.get('beta_schedule')})",
                 "Give a UniDiffuser folder, or one that train-bidiffuser wrote.",

@@ -60,7 +60,7 @@ def diffusion_loss(
     clean: Latents,
     objective: Objective,
     *,
-    weights: LossWeights = LossWeights(),  # noqa: B008
+    weights: LossWeights = LossWeights(),
     direction_mix: float = 0.5,
     high_noise: float = 1.0,
 ) -> Tensor:
@@ -92,10 +92,14 @@ def diffusion_loss(
         (t_text - told).clamp(min=0),
     )
 
-    def part(estimate: Tensor | None, side: Tensor, noise_of_side: Tensor, t: Tensor, weight: float) -> Tensor:
-        error = F.mse_loss(
-            _there(estimate), schedule.target(side, noise_of_side, t), reduction="none"
-        ).flatten(1).mean(1)  # (batch,)
+    def part(
+        estimate: Tensor | None, side: Tensor, noise_of_side: Tensor, t: Tensor, weight: float
+    ) -> Tensor:
+        error = (
+            F.mse_loss(_there(estimate), schedule.target(side, noise_of_side, t), reduction="none")
+            .flatten(1)
+            .mean(1)
+        )  # (batch,)
         noised = (t > 0).float()
         return weight * (_mean(error, noised) + weights.clean_side * _mean(error, 1 - noised))
 

@@ -113,7 +113,9 @@ def pairs_hash(pairs: Sequence[Pair]) -> str:
             p.id,
             list(p.captions),
             list(p.picture.box or ()),
-            content_hash(p.picture.content.hex()) if p.picture.content is not None else content[str(p.picture.path)],
+            content_hash(p.picture.content.hex())
+            if p.picture.content is not None
+            else content[str(p.picture.path)],
         ]
         for p in pairs
     ]
@@ -129,7 +131,9 @@ def _check(pairs: Sequence[Pair], path: Path) -> None:
     seen: set[str] = set()
     twice = [pair.id for pair in pairs if pair.id in seen or seen.add(pair.id)]  # type: ignore[func-returns-value]
     if twice:
-        raise EtudeError(f"{path}: ids occur twice: {', '.join(twice[:10])}", "Give each pair an id of its own.")
+        raise EtudeError(
+            f"{path}: ids occur twice: {', '.join(twice[:10])}", "Give each pair an id of its own."
+        )
 
 
 def _texts(value: str | Sequence[str]) -> tuple[str, ...]:

@@ -77,9 +77,13 @@ def _decode(picture: Picture) -> tuple[Any, str]:
                 opened.load()
                 image = opened.copy()
     except FileNotFoundError as error:
-        raise EtudeError(f"{picture.name}: no such file", "Check the path; it is relative to its table.") from error
+        raise EtudeError(
+            f"{picture.name}: no such file", "Check the path; it is relative to its table."
+        ) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise EtudeError(f"{picture.name}: too many pixels ({error})"[:300], "Make it smaller first.") from error
+        raise EtudeError(
+            f"{picture.name}: too many pixels ({error})"[:300], "Make it smaller first."
+        ) from error
     except Exception as error:  # decoders of damaged files raise what they like
         raise EtudeError(
             f"{picture.name}: not a readable picture ({type(error).__name__}: {error})"[:300],
@@ -87,7 +91,8 @@ def _decode(picture: Picture) -> tuple[Any, str]:
         ) from error
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        if image.getchannel("A").getextrema()[0] < 255:
+        alpha: Any = image.getchannel("A").getextrema()
+        if alpha[0] < 255:
             done = "transparent parts were put on white"
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB"), done
@@ -107,7 +112,7 @@ def pixel_tensor(image: Any, size: int) -> Tensor:
 
 
 def load_pixels(pictures: Sequence[Picture], size: int) -> Tensor:
-    """Many pictures at once, (len(pictures), 3, size, size); what had to be changed is said once on stderr."""
+    """Many pictures, (len(pictures), 3, size, size); what had to be changed is said once on stderr."""
     changed: Counter[str] = Counter()
     rows = []
     for picture in pictures:

@@ -50,14 +50,16 @@ def load_unet(folder: Path) -> UViT:
     if not path.exists():
         raise EtudeError(
             f"{folder}: no {WEIGHTS}",
-            "Weights in pickle files are not read; save them with diffusers' save_pretrained(safe_serialization=True).",
+            "Pickle files are not read; save with diffusers' save_pretrained(safe_serialization=True).",
         )
     network = UViT(config)
     try:
         network.load_state_dict(from_diffusers(load_file(path), config))
     except (RuntimeError, KeyError) as error:
         first = str(error).splitlines()[0]
-        raise EtudeError(f"{path}: not the weights of this network ({first})"[:400], "Check the folder.") from error
+        raise EtudeError(
+            f"{path}: not the weights of this network ({first})"[:400], "Check the folder."
+        ) from error
     return network.eval()
 
 
@@ -86,7 +88,8 @@ def config_from_diffusers(config: dict[str, Any], where: Path | str = "config.js
     for name, value in expected.items():
         if name in config and config[name] != value:
             raise EtudeError(
-                f"{where}: {name} is {config[name]!r}, UniDiffuser has {value!r}", "Give a UniDiffuser network."
+                f"{where}: {name} is {config[name]!r}, UniDiffuser has {value!r}",
+                "Give a UniDiffuser network.",
             )
     return UViTConfig(
         image_size=config["sample_size"],
@@ -158,7 +161,7 @@ def to_diffusers(state: dict[str, Tensor], config: UViTConfig) -> dict[str, Tens
 
 
 def from_diffusers(state: dict[str, Tensor], config: UViTConfig) -> dict[str, Tensor]:
-    """diffusers' tensors under our names and shapes, (the inverse of `to_diffusers`).
+    """Diffusers' tensors under our names and shapes, (the inverse of `to_diffusers`).
 
     Raises:
         KeyError: A tensor is missing.

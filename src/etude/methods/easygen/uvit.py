@@ -135,7 +135,10 @@ class UViT(nn.Module):
             wanted: Which estimates to compute: the last block and the heads skip the rest.
         """
         config = self.config
-        parts = [time_embedding(t_image, config.width)[:, None], time_embedding(t_text, config.width)[:, None]]
+        parts = [
+            time_embedding(t_image, config.width)[:, None],
+            time_embedding(t_text, config.width)[:, None],
+        ]
         if self.data_type is not None:
             parts.append(self.data_type.weight[data_type].expand(len(image), 1, -1))
         parts.append(self.text_in(text))
@@ -199,7 +202,11 @@ class Block(nn.Module):
             at, rest = x[:, rows], None if bias is None else bias[width:]
             q = F.linear(at, weight[:width], None if bias is None else bias[:width])
             q = q.view(batch, at.shape[1], self.heads, -1).transpose(1, 2)
-            k, v = F.linear(x, weight[width:], rest).view(batch, tokens, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+            k, v = (
+                F.linear(x, weight[width:], rest)
+                .view(batch, tokens, 2, self.heads, -1)
+                .permute(2, 0, 3, 1, 4)
+            )
             x = at
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
         x = self.norm_attention(self.out(mixed) + x)
@@ -234,7 +241,7 @@ def unpatch(tokens: Tensor, config: UViTConfig) -> Tensor:
 
 
 def time_embedding(t: Tensor, width: int) -> Tensor:
-    """Sinusoids of integer times, (batch,) to (batch, width): cosines, then sines, of 10000^(-i/(width/2))."""
+    """Sinusoids of times, (batch,) to (batch, width): cosines, then sines, of t 10000^(-i/(width/2))."""
     half = width // 2
     rates = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000.0) / half))
     angles = t.float()[:, None] * rates

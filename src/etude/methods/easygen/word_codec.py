@@ -6,6 +6,7 @@ back by the nearest vector. The vectors are drawn from a seed, not learned, so t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,9 @@ class WordCodec:
         object.__setattr__(self, "index", {word: n for n, word in enumerate((EMPTY, *self.vocabulary))})
 
     @classmethod
-    def of(cls, captions: Iterable[str], *, slots: int | None = None, dim: int = 32, seed: int = 0) -> WordCodec:
+    def of(
+        cls, captions: Iterable[str], *, slots: int | None = None, dim: int = 32, seed: int = 0
+    ) -> WordCodec:
         """A codec that knows all words of the captions.
 
         Args:
@@ -84,7 +87,8 @@ class WordCodec:
         drawn = torch.randn(
             len(self.index), self.dim, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64
         )
-        return (drawn / drawn.norm(dim=1, keepdim=True) * self.dim**0.5).float()
+        vectors: Tensor = (drawn / drawn.norm(dim=1, keepdim=True) * math.sqrt(self.dim)).float()
+        return vectors
 
     def ids(self, captions: Sequence[str]) -> tuple[Tensor, int, tuple[str, ...]]:
         """Word numbers, (captions, slots), how many captions were cut, and unknown words."""
@@ -111,6 +115,14 @@ class WordCodec:
         words = [EMPTY, *self.vocabulary]
         nearest = torch.cdist(latents.float().cpu(), self.vectors[None]).argmin(-1)
         return [" ".join(words[n] for n in row if n) for row in nearest.tolist()]
+
+    def states(self, captions: Sequence[str]) -> Tensor:
+        """What an adapter of the text condition works on: here the latents themselves."""
+        return self.encode(captions).latents
+
+    def from_states(self, states: Tensor) -> Tensor:
+        """States to latents: the same."""
+        return states
 
     def features(self, latents: Tensor) -> Tensor:
         """What a language model reads of a picture: the latents themselves."""
@@ -145,4 +157,6 @@ class WordCodec:
         try:
             return cls(tuple(stored["vocabulary"]), stored["slots"], stored["dim"], stored["seed"])
         except (KeyError, TypeError) as error:
-            raise EtudeError(f"{path}: not a word codec", "Copy the whole folder that was trained.") from error
+            raise EtudeError(
+                f"{path}: not a word codec", "Copy the whole folder that was trained."
+            ) from error
