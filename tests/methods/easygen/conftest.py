@@ -122,3 +122,110 @@ def peer_pipeline(peer_folder: Path) -> Any:
     pipeline = UniDiffuserPipeline.from_pretrained(peer_folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+COLORS = ("red", "green", "blue", "black", "orange", "purple")
+KINDS = ("square", "circle")
+
+
+def write_pictures(folder: Path) -> Path:
+    """Twelve 16 x 16 pictures, each a `.png` with its `.txt`: a color and a shape."""
+    from PIL import Image, ImageDraw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for color in COLORS:
+        for kind in KINDS:
+            image = Image.new("RGB", (16, 16), "white")
+            drawn = ImageDraw.Draw(image)
+            shape = drawn.rectangle if kind == "square" else drawn.ellipse
+            shape((3, 3, 12, 12), fill=color)
+            image.save(folder / f"{color}-{kind}.png")
+            (folder / f"{color}-{kind}.txt").write_text(f"{color} {kind}\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("data") / "pictures")
+
+
+TINY = {"image_size": 16, "patch": 8, "width": 32, "depth": 2, "heads": 2, "word_dim": 8, "batch_size": 6}
+
+
+@pytest.fixture(scope="session")
+def bidiffuser(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BiDiffuser of a few steps: it knows nothing, but every verb runs on it."""
+    from etude.methods.easygen import train_bidiffuser
+
+    out = tmp_path_factory.mktemp("models") / "bi"
+    train_bidiffuser(str(pictures), out=out, steps=6, **TINY)
+    return out
+
+
+WORDS = "USER: ASSISTANT: Describe the picture. What color is it? Answer with a word or short phrase."
+
+
+def small_causal(folder: Path, *, template: bool = False, width: int = 32) -> Path:
+    """A two-layer Llama with a word tokenizer, with or without a chat template."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = word_tokenizer(
+        [*WORDS.split(), *COLORS, *KINDS, "<", ">", "Img", "/", ":", ".", "?", "You", "can", "show"],
+        folder,
+        pad_token="<pad>",
+        eos_token="<end>",
+    )
+    if template:
+        tokenizer.chat_template = (
+            "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + ' <end> ' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+        )
+        tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=width, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=2, max_position_embeddings=128, eos_token_id=1, pad_token_id=0, bos_token_id=None,
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def small_t5(folder: Path) -> Path:
+    """A two-layer T5 with a word tokenizer."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    tokenizer = word_tokenizer(
+        [*WORDS.split(), *COLORS, *KINDS], folder, pad_token="<pad>", eos_token="<end>"
+    )
+    torch.manual_seed(0)
+    T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
+            eos_token_id=1, pad_token_id=0, decoder_start_token_id=0,
+        )
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_causal(tmp_path_factory.mktemp("models") / "llm")
+
+
+@pytest.fixture(scope="session")
+def features(pictures: Path, bidiffuser: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from etude.methods.easygen import encode
+
+    out = tmp_path_factory.mktemp("features") / "f"
+    encode(str(pictures), bidiffuser=str(bidiffuser), out=out, steps=3, shard_size=5)
+    return out
+
+
+@pytest.fixture(scope="session")
+def joined(features: Path, llm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from etude.methods.easygen import align
+
+    out = tmp_path_factory.mktemp("models") / "joined"
+    align(str(features), llm=str(llm), out=out, steps=4, batch_size=4, learning_rate=1e-3)
+    return out

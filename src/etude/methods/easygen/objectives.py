@@ -112,10 +112,17 @@ def diffusion_loss(
 def draw_times(
     batch: int, steps: int, objective: Objective, direction_mix: float, high_noise: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Times of the picture and of the text for each row, (batch,) twice: 0 on a clean side, else 1..T."""
-    t_image, t_text = 1 + (steps * torch.rand(2, batch) ** (1 / high_noise)).long().clamp(max=steps - 1)
+    """Times of the picture and of the text for each row, (batch,) twice: 0 on a clean side, else 1..T.
+
+    In joint training one side of each row, by lot, prefers high noise and the other, its condition, has any.
+    """
+    preferred, uniform = (
+        1 + (steps * torch.rand(batch) ** (1 / power)).long().clamp(max=steps - 1) for power in (high_noise, 1.0)
+    )
     if objective == "joint":
-        return t_image, t_text
+        image_first = torch.rand(batch) < 0.5
+        return torch.where(image_first, preferred, uniform), torch.where(image_first, uniform, preferred)
+    t_image = t_text = preferred
     share = {"bi": direction_mix, "i2t": 0.0, "t2i": 1.0}[objective]
     drawn = torch.arange(batch) < round(share * batch)  # rows from text to picture: their text is clean
     return torch.where(drawn, t_image, 0), torch.where(drawn, 0, t_text)
