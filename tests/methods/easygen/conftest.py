@@ -185,7 +185,8 @@ def small_causal(folder: Path, *, template: bool = False, width: int = 32) -> Pa
     LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=width, intermediate_size=64, num_hidden_layers=2,
-            num_attention_heads=2, max_position_embeddings=128, eos_token_id=1, pad_token_id=0, bos_token_id=None,
+            num_attention_heads=2, max_position_embeddings=128, eos_token_id=1, pad_token_id=0,
+            bos_token_id=None,
         )
     ).save_pretrained(folder)  # fmt: skip
     return folder

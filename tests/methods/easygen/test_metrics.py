@@ -16,7 +16,9 @@ from etude.methods.easygen.projections import Projection
 from etude.methods.easygen.wording import Prompt
 
 SENTENCE = st.lists(
-    st.sampled_from(["a", "hand", "waving", "red", "dark", "skin", "tone", "of", "the"]), min_size=1, max_size=9
+    st.sampled_from(["a", "hand", "waving", "red", "dark", "skin", "tone", "of", "the"]),
+    min_size=1,
+    max_size=9,
 )
 
 

@@ -104,7 +104,7 @@ def test_an_oracle_has_no_loss_under_any_objective(objective: str) -> None:
 
 
 def test_the_bidiffuser_loss_is_the_sum_of_the_two_conditional_errors() -> None:
-    """L = |x - 0|^2 over rows from text + alpha |y - 0|^2 over rows from pictures, for a network that says 0."""
+    """For a network that says 0: |x|^2 over rows from text + alpha |y|^2 over rows from pictures."""
 
     class Zero(UViT):
         def forward(self, image, clip, text, t_image, t_text, **rest):  # type: ignore[no-untyped-def,override]

@@ -124,7 +124,8 @@ def test_a_second_process_on_the_same_folder_is_refused(pictures: Path, tmp_path
     code = _TRAIN % TINY
     log = tmp_path / "log"
     first = subprocess.Popen(
-        [sys.executable, "-c", code.replace("steps=12", "steps=4000"), str(pictures), str(tmp_path / "m"), "-1", str(log)],
+        [sys.executable, "-c", code.replace("steps=12", "steps=4000"), str(pictures), str(tmp_path / "m"),
+         "-1", str(log)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -180,8 +180,8 @@ def tune(
 ) -> AlignResult:
     """Instruction-tune an aligned language model on dialogs in LLaVA's format.
 
-    Dialogs may be about a picture (`image`), and answers may hold descriptions `<Img>...</Img>` of pictures to
-    show. Loss is on the assistant's words alone.
+    Dialogs may be about a picture (`image`), and answers may hold descriptions `<Img>...</Img>` of pictures
+    to show. Loss is on the assistant's words alone.
 
     Args:
         conversations: JSONL, Parquet or LLaVA's JSON list of `id, image, conversations[{from, value}]`.

@@ -118,12 +118,12 @@ def train_bidiffuser(
     """Train a two-way diffusion model: pictures to text and text to pictures in one network.
 
     From nothing it is a small network on pixels and words, for small pictures with short captions. With
-    `--init thu-ml/unidiffuser-v1` (or its folder) it fine-tunes UniDiffuser as in the paper. A killed training
-    goes on where it stopped when the same command is given again.
+    `--init thu-ml/unidiffuser-v1` (or its folder) it fine-tunes UniDiffuser as in the paper. A killed
+    training goes on where it stopped when the same command is given again.
 
     Args:
-        pairs: Pictures with captions: a table (`id, image, caption`), a folder of pictures each with a `.txt`,
-            COCO's or Karpathy's JSON, a web archive (`.tar`), or a CSV of cells of a sheet of sprites.
+        pairs: Pictures with captions: a table (`id, image, caption`), a folder of pictures each with a
+            `.txt`, COCO's or Karpathy's JSON, a web archive (`.tar`), or a CSV of cells of a sprite sheet.
         out: Folder for the model.
         images: Folder that picture paths are relative to.
         split: Train on rows with this `split` only.
@@ -253,13 +253,13 @@ def new_bidiffuser(
 
 
 POSITIONS_STD = 0.5
-"""Spread of the position vectors at the start; with 0.02, as in UniDiffuser, a short training never uses them."""
+"""Spread of the position vectors at the start; with UniDiffuser's 0.02 a short training hardly uses them."""
 
 
 def fit_network(
     model: BiDiffuser, data: EncodedPairs, recipe: Recipe, out: Path, *, label: str = "bidiffuser"
 ) -> float:
-    """Train the model's network in place; it ends with the averaged weights. Returns the last losses' mean."""
+    """Train the network in place; it ends with the averaged weights. Returns the last losses' mean."""
     training = DiffusionTraining(model.network, model.schedule, recipe)
     average = MovingAverage(model.network, recipe.decay)
     torch.manual_seed(recipe.seed)

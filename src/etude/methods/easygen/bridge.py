@@ -1,9 +1,9 @@
 """A language model that reads pictures through a projection: pre-align and mid-align.
 
-Pre-align (decoders): the projected tokens stand in the prompt; the loss is that of image-grounded text generation,
--mean log p(word | earlier words, picture, instruction). Mid-align (encoder-decoders): they are joined to the encoder's states on
-their way to the decoder, and a distance pulls their mean to that of the encoded caption:
-L = L_ITG + w mean_i |d_diff,i - d_llm,i|^2 (pooled means, w = 1: ours; the paper does not say).
+Pre-align (decoders): the projected tokens stand in the prompt; the loss is that of image-grounded text
+generation, -mean log p(word | earlier words, picture, instruction). Mid-align (encoder-decoders): they are
+joined to the encoder's states on their way to the decoder, and a distance pulls their mean to that of the
+encoded caption: L = L_ITG + w mean_i |d_diff,i - d_llm,i|^2 (pooled means, w = 1: ours; the paper is silent).
 """
 
 from __future__ import annotations

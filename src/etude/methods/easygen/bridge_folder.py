@@ -1,6 +1,6 @@
 """A language model that was joined to a BiDiffuser, on disk and in memory.
 
-`bridge.json` says which parts belong together; `projection.safetensors` (and `clip_projection`, `adapter`) hold
+`bridge.json` says which parts belong together; `projection.safetensors` (`clip_projection`, `adapter`) hold
 what was trained; `llm/` or `lora/` hold a tuned language model. BiDiffuser and an untuned language model are
 not copied: they are loaded again by name and checked by their revision.
 """

@@ -6,6 +6,7 @@ pairs; raw patches. Projection, steps and language model are the same.
 
 from __future__ import annotations
 
+import random
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,21 +22,23 @@ from transformers import TrainerCallback
 
 from etude.evidence import Measurement
 from etude.methods.easygen.alignment import DialogExamples
+from etude.methods.easygen.bridge import collate
 from etude.methods.easygen.bridge_folder import BridgeNote, JoinedModel, new_bridge
 from etude.methods.easygen.caption_metrics import cider_d, exact
 from etude.methods.easygen.claim_world import World
 from etude.methods.easygen.conversations import caption_dialogs
+from etude.methods.easygen.dialog import CLOSE, OPEN
 from etude.methods.easygen.encoded_pairs import EncodedPairs, encode_pairs
 from etude.methods.easygen.features import DIFFUSED, FeatureStore, Origin, write_index, write_shard
 from etude.methods.easygen.language_models import LanguageModel, load_language_model
 from etude.methods.easygen.pairs import Pair
 from etude.methods.easygen.uvit import Block, UViTConfig, patches
 from etude.methods.easygen.word_codec import words_of
-from etude.methods.easygen.wording import DESCRIBE, Turn, render, with_picture
+from etude.methods.easygen.wording import DESCRIBE, Prompt, Turn, tokenize, with_picture
 from etude.training import fit
 
 Reader = Literal["bidiffuser", "contrastive", "patches"]
-_LM_STEPS = 300
+_LM_STEPS = 800
 _LONGEST = 16  # tokens of a caption
 
 
@@ -142,7 +145,7 @@ def _features(reader: Reader, world: World, seed: int) -> tuple[Tensor, float]:
 
 
 class ContrastiveEncoder(nn.Module):
-    """Patches through the same blocks as the U-ViT's; pictures and captions meet in one space (CLIP's loss)."""
+    """Patches through the same blocks as the U-ViT's; pictures and captions meet in one space (as CLIP)."""
 
     def __init__(self, config: UViTConfig) -> None:
         super().__init__()
@@ -197,7 +200,11 @@ def _trained_encoder(world: World, config: UViTConfig, seed: int) -> Contrastive
 
 
 def _language_model(world: World, seed: int) -> LanguageModel:
-    """The budget's language model; `small`: two layers trained on the text of the training captions."""
+    """The budget's language model.
+
+    `small` has two layers and learned from text alone, as language models do, to use what stands before: it
+    writes a training caption whose words it was given in a random order where a picture would stand.
+    """
     if world.budget.llm != "small":
         return load_language_model(world.budget.llm, "pre")
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -227,37 +234,41 @@ def _language_model(world: World, seed: int) -> LanguageModel:
         )
     )
     lm = LanguageModel(model, tokenizer, "small", str(seed), "the training captions")
-    texts = [render([Turn("user", DESCRIBE), Turn("assistant", c)], tokenizer, ask=False) for c in captions]
+    order = random.Random(seed)
+    prompts = []
+    for caption in captions * 2:
+        seen = caption.split()
+        order.shuffle(seen)
+        asked = Turn("user", f"{OPEN} {' '.join(seen)} {CLOSE} {DESCRIBE}")
+        prompts.append(tokenize([asked, Turn("assistant", caption)], tokenizer, 0))
     with tempfile.TemporaryDirectory(dir=world.folder) as out:
         fit(
             model,
-            _Texts([tokenizer(text)["input_ids"] for text in texts]),
+            _Prompts(prompts),
             out=Path(out),
             steps=_LM_STEPS,
             batch_size=32,
             learning_rate=3e-3,
             warmup=0.05,
             seed=seed,
-            collate=_texts,
+            collate=_read,
             label=f"small language model, seed {seed}",
         )
     model.eval()
     return lm
 
 
-class _Texts(Dataset[list[int]]):
-    def __init__(self, rows: list[list[int]]) -> None:
+class _Prompts(Dataset[Prompt]):
+    def __init__(self, rows: list[Prompt]) -> None:
         self.rows = rows
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, item: int) -> list[int]:
+    def __getitem__(self, item: int) -> Prompt:
         return self.rows[item]
 
 
-def _texts(rows: list[list[int]]) -> dict[str, Tensor]:
-    width = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
+def _read(prompts: list[Prompt]) -> dict[str, Tensor]:
+    batch = collate(prompts, None)
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}

@@ -1,4 +1,4 @@
-"""The claim's data and trained networks, shared by its arms: pairs, stage A, and what is trained on from it."""
+"""The claim's data and networks, shared by its arms: pairs, stage A, and what is trained on from it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class World:
         )
 
     def network(self, objective: Objective | None, seed: int) -> BiDiffuser:
-        """Stage A (joint) and, unless `objective` is None, the same number of steps of an objective behind it."""
+        """Stage A (joint) and, unless `objective` is None, the budget's steps of an objective behind it."""
         key = (str(objective), seed)
         if key not in self.trained:
             model = self.untrained(seed) if objective is None else self.network(None, seed)

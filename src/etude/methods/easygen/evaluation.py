@@ -77,7 +77,7 @@ def evaluate(
         data: Pairs for `caption` and `draw`; for `vqa` rows `question_id, image, question, answers`; for
             `dialog` LLaVA's dialogs, whose last answers are the references.
         task: `caption`: CIDEr-D, BLEU, exact and word accuracy. `vqa`: accuracy. `draw`: Frechet distance,
-            pixel error, how often the nearest picture is the right one. `dialog`: BLEU-1 and whether a
+            pixel error, how often the nearest picture is the right one. `dialog`: BLEU-1, and whether a
             picture is shown when it should be.
         out: Folder for the items and `result.json`.
         images: Folder that picture paths are relative to.
@@ -98,8 +98,9 @@ def evaluate(
     pairs = read_pairs(data, images=images, split=split) if task in ("caption", "draw") else []
     content = pairs_hash(pairs) if pairs else file_hash(data)
     config = {
-        "task": task, "model": bidiffuser.identity, "joined": None if joined is None else _joined_hash(joined),
-        "data": content, "seed": seed, "look": look, "max_tokens": max_tokens, "steps": steps, "guidance": guidance,
+        "task": task, "model": bidiffuser.identity, "data": content, "seed": seed, "look": look,
+        "joined": None if joined is None else _joined_hash(joined),
+        "max_tokens": max_tokens, "steps": steps, "guidance": guidance,
     }  # fmt: skip
     with Run(out, config, command="easygen evaluate") as run:
         if run.result is None:

@@ -1,7 +1,7 @@
 """What a BiDiffuser read out of pictures, stored once: shards of safetensors and an index in Parquet.
 
-The index has `id, shard, row, n_tokens, captions`; the note beside it says by which model, steps, guidance and
-seed the features were made, and training checks it.
+The index has `id, shard, row, n_tokens, captions`; the note beside it says by which model, steps, guidance
+and seed the features were made, and training checks it.
 """
 
 from __future__ import annotations

@@ -117,7 +117,8 @@ def draw_times(
     In joint training one side of each row, by lot, prefers high noise and the other, its condition, has any.
     """
     preferred, uniform = (
-        1 + (steps * torch.rand(batch) ** (1 / power)).long().clamp(max=steps - 1) for power in (high_noise, 1.0)
+        1 + (steps * torch.rand(batch) ** (1 / power)).long().clamp(max=steps - 1)
+        for power in (high_noise, 1.0)
     )
     if objective == "joint":
         image_first = torch.rand(batch) < 0.5
