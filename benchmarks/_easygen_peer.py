@@ -76,7 +76,8 @@ def random_pipeline(folder: Path, *, width: int, depth: int) -> Any:
     )  # published files hold the tied weights twice
     network = UniDiffuserModel(
         text_dim=64, clip_img_dim=64, num_text_tokens=77, num_attention_heads=width // 64,
-        attention_head_dim=64, in_channels=4, out_channels=4, num_layers=depth, sample_size=16, patch_size=2, activation_fn="gelu",
+        attention_head_dim=64, in_channels=4, out_channels=4, num_layers=depth, sample_size=16,
+        patch_size=2, activation_fn="gelu",
         block_type="unidiffuser", pre_layer_norm=False, ff_final_dropout=True, use_data_type_embedding=True,
     )  # fmt: skip
     pipeline = UniDiffuserPipeline(

@@ -480,7 +480,7 @@ _ALL = (
         paper="EasyGen: Easing Multimodal Generation with BiDiffuser and LLMs",
         arxiv="2310.08949",
         verbs={
-            "train-bidiffuser": "Train a two-way diffusion model on pictures with captions; resumes after a kill",
+            "train-bidiffuser": "Train a two-way diffusion model on pictures with captions; resumable",
             "encode": "Read pictures once with it and store what it says, for training",
             "align": "Train a projection that lets a language model read them, on captions",
             "tune": "Instruction-tune on dialogs with pictures (LoRA or whole)",
@@ -496,8 +496,8 @@ _ALL = (
             "ways, replaces two one-way models, and gives a language model a head start on captions."
         ),
         data=(
-            "a folder with noto_emoji_32.png and .csv (row, col, caption, base_codepoints, skin_tone, split): "
-            "--data DIR"
+            "a folder with noto_emoji_32.png and .csv (row, col, caption, base_codepoints, skin_tone, "
+            "split): --data DIR"
         ),
         figures=(
             ("table", "EasyGen", "others"),
@@ -521,8 +521,8 @@ _ALL = (
             ("drawing a picture, 50 steps", "4.96 s on an A100", ""),
         ),
         figures_note=(
-            "The CIDEr differs between the paper's versions. BiDiffuser starts from UniDiffuser, which has seen "
-            "billions of web pairs; the numbers of training images do not count them."
+            "The CIDEr differs between the paper's versions. BiDiffuser starts from UniDiffuser, which has "
+            "seen billions of web pairs; the numbers of training images do not count them."
         ),
     ),
     Card(

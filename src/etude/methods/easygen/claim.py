@@ -110,16 +110,16 @@ def claim(
 def _notes(world: World) -> tuple[str, ...]:
     budget = world.budget
     return (
-        f"{len(world.train)} training and {len(world.test)} test pairs; a test picture is a combination of base "
-        "and skin tone that training does not show. Captions are Unicode names, not human captions. Settings "
-        "were chosen on other emoji (the first 80 of the sheet).",
-        f"Every arm of 1 and 2 goes on from the same {budget.joint_steps} joint steps with {budget.steps} steps "
-        f"more, batch {budget.recipe.batch_size}; scores are means of {budget.draws} draws. Times of noised "
-        "sides prefer high noise in every arm; in joint training one side of each pair does, by lot.",
-        "Memorization control: `wrong tone` is how often the nearest of all pictures is a training picture of "
-        "the right base in a wrong tone.",
-        f"3: language model {budget.llm}, frozen; an item's score is its mean over {len(budget.marks)} marks of "
-        "the alignment. Nothing here was pretrained on web pairs; the paper's BiDiffuser was.",
+        f"{len(world.train)} training and {len(world.test)} test pairs; a test picture is a combination "
+        "of base and skin tone that training does not show. Captions are Unicode names, not human captions. "
+        "Settings were chosen on other emoji (the first 80 of the sheet).",
+        f"Every arm of 1 and 2 goes on from the same {budget.joint_steps} joint steps with {budget.steps} "
+        f"steps more, batch {budget.recipe.batch_size}; scores are means of {budget.draws} draws. Times of "
+        "noised sides prefer high noise in every arm; in joint training one side of each pair does, by lot.",
+        "Memorization control: `wrong tone` is how often the nearest of all pictures is a training picture "
+        "of the right base in a wrong tone.",
+        f"3: language model {budget.llm}, frozen; an item's score is its mean over {len(budget.marks)} "
+        "marks of the alignment. Nothing here was pretrained on web pairs; the paper's BiDiffuser was.",
     )
 
 
