@@ -30,7 +30,15 @@ from etude.runs import file_hash
 _SMALL = Recipe(learning_rate=3e-3, high_noise=4.0, decay=0.99)
 LAPTOP = Budget((100, 160), 250, 500, _SMALL, UViTConfig(32))
 SLOW = Budget(
-    (100, 316), 2000, 4000, _SMALL, UViTConfig(32), llm="smollm2", marks=(30, 60, 120), align_batch=8
+    (100, 316),
+    2000,
+    4000,
+    _SMALL,
+    UViTConfig(32),
+    llm="smollm2",
+    marks=(30, 60, 120),
+    align_batch=8,
+    align_rate=1e-3,
 )
 PAPER = Budget(
     (0, 0),

@@ -49,7 +49,9 @@ def measure_reader(reader: Reader, world: World, seed: int) -> Measurement:
     """
     features, seconds = _features(reader, world, seed)
     pairs = [*world.train, *world.test]
-    lm = _language_model(world, seed)
+    if seed not in world.language_models:
+        world.language_models[seed] = _language_model(world, seed)
+    lm = world.language_models[seed]
     plain = [replace(pair, captions=(" ".join(words_of(pair.captions[0])),)) for pair in pairs]
     with tempfile.TemporaryDirectory(dir=world.folder) as folder:
         origin = Origin("", reader, 0, 0.0, seed, features.shape[1], features.shape[2])

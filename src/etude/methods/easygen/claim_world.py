@@ -14,6 +14,7 @@ from etude.errors import EtudeError
 from etude.methods.easygen.bidiffuser import BiDiffuser, load_bidiffuser
 from etude.methods.easygen.bidiffuser_training import Recipe, fit_network, new_bidiffuser
 from etude.methods.easygen.encoded_pairs import EncodedPairs, encode_pairs
+from etude.methods.easygen.language_models import LanguageModel
 from etude.methods.easygen.objectives import Objective
 from etude.methods.easygen.pairs import Pair, read_pairs
 from etude.methods.easygen.picture_codecs import PixelCodec
@@ -49,9 +50,9 @@ class Budget:
     shape: UViTConfig
     draws: int = 2
     llm: str = "small"
-    marks: tuple[int, ...] = (40, 80, 160)
+    marks: tuple[int, ...] = (100, 200, 400)
     align_batch: int = 16
-    align_rate: float = 1e-3
+    align_rate: float = 3e-3
     init: str | None = None
 
 
@@ -64,6 +65,8 @@ class World:
         test: Test pairs: combinations that training never shows.
         text_only: Captions of the whole training split, for a small language model.
         budget: What the arms get.
+        trained: Weights by objective and seed.
+        language_models: By seed; frozen, so that arms can share them.
     """
 
     train: list[Pair]
@@ -71,6 +74,7 @@ class World:
     text_only: list[str]
     budget: Budget
     trained: dict[tuple[str, int], dict[str, Tensor]] = field(default_factory=dict)
+    language_models: dict[int, LanguageModel] = field(default_factory=dict)
     scratch: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
 
     @cached_property

@@ -15,6 +15,7 @@ from etude.methods.easygen.dialog import CLOSE, OPEN, parse_reply
 from etude.methods.easygen.drawing import Painter
 from etude.methods.easygen.encoding import pictures_of
 from etude.methods.easygen.pairs import Pair
+from etude.methods.easygen.pictures import Picture as Source
 from etude.methods.easygen.pictures import open_picture, png_bytes
 from etude.methods.easygen.wording import PICTURE, Turn, plain_words
 from etude.render import Block, Picture, Section, Text, save_page
@@ -189,8 +190,6 @@ def sections(history: Sequence[Message], notes: Sequence[str]) -> list[Section]:
             if part["type"] == "text":
                 blocks.append(Text(str(part["text"])))
                 continue
-            from etude.methods.easygen.pictures import Picture as Source
-
             picture = open_picture(Source(Path(part["path"])))[0]
             scale = max(1, 192 // picture.width)
             alt = str(part.get("prompt", "a picture of the user"))

@@ -15,6 +15,7 @@ import torch
 
 from etude.errors import EtudeError
 from etude.methods import verb
+from etude.methods.easygen.adapting import adapted_latents
 from etude.methods.easygen.bidiffuser import BiDiffuser
 from etude.methods.easygen.bridge_folder import JoinedModel
 from etude.methods.easygen.describing import load_either
@@ -48,8 +49,6 @@ class Painter:
         encoded = self.bidiffuser.text.encode(prompts)
         if self.joined is None or self.joined.adapter is None:
             return encoded
-        from etude.methods.easygen.adapting import adapted_latents
-
         with torch.no_grad():
             latents = adapted_latents(self.joined.adapter, self.joined, self.bidiffuser, prompts)
         return EncodedText(latents, encoded.truncated, encoded.unknown)

@@ -84,7 +84,7 @@ class LatentCodec:
                     folder / "image_encoder", use_safetensors=True
                 )
                 self.encoder.to(device).eval().requires_grad_(False)
-                self.processor: Any = CLIPImageProcessor.from_pretrained(folder / "clip_image_processor")
+                self.processor: Any = CLIPImageProcessor.from_pretrained(folder / _processor(folder))
         self.size: int = size or self.vae.config.sample_size
         shrink = 2 ** (len(self.vae.config.block_out_channels) - 1)
         if self.size % shrink:
@@ -122,9 +122,14 @@ class LatentCodec:
         write_json(folder / "latents.json", {"size": self.size})
         if folder.resolve() == self.folder.resolve():
             return
-        for name in ("vae", "image_encoder", "clip_image_processor"):
+        for name in ("vae", "image_encoder", _processor(self.folder)):
             if (self.folder / name).is_dir():
                 shutil.copytree(self.folder / name, folder / name, dirs_exist_ok=True)
+
+
+def _processor(folder: Path) -> str:
+    """CLIP's picture processor has had two names in UniDiffuser's folders."""
+    return "image_processor" if (folder / "image_processor").is_dir() else "clip_image_processor"
 
 
 def load_picture_codec(folder: Path, grid: int, device: str) -> PixelCodec | LatentCodec:
