@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from etude.data.store import cache_root
 from etude.errors import EtudeError
 from etude.methods.easygen.clip_codec import ClipCodec
 from etude.methods.easygen.noise_schedule import NoiseSchedule
@@ -258,11 +257,6 @@ def bidiffuser_folder(name: str | Path) -> Path:
             f"Give a folder of train-bidiffuser, a UniDiffuser folder, a hub id, or {EMOJI!r}.",
         )
     return path
-
-
-def picture_cache() -> Path:
-    """Where generated pictures are kept by prompt and seed."""
-    return cache_root() / "easygen"
 
 
 def _batches(count: int, size: int = _BATCH) -> Iterator[slice]:
