@@ -145,7 +145,7 @@ def _captions(
         }
         for pair, text, cider in zip(pairs, written, ciders, strict=True)
     ]
-    scores = {"CIDEr-D x 10": 100 * _mean(ciders) / 10}
+    scores = {"CIDEr-D x 100": 100 * _mean(ciders)}  # as papers print it
     scores |= {f"BLEU-{n}": value for n, value in enumerate(bleu(written, references), start=1)}
     return rows, scores | {name: _mean([r[name] for r in rows]) for name in ("exact", "word_accuracy")}
 
