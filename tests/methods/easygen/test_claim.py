@@ -86,3 +86,13 @@ def test_without_its_data_the_claim_says_what_it_needs(tmp_path: Path, small: ob
         module.claim(data=tmp_path)
     with pytest.raises(EtudeError, match=r"dataset_coco\.json"):
         module.claim(data=tmp_path, scale="paper")
+
+
+def test_each_seed_learns_with_its_own_word_vectors(sheet: Path, small: claim_world.Budget) -> None:
+    world = claim_world.emoji_world(sheet, small)
+    for seed in (0, 1):
+        model = world.untrained(seed)
+        captions = [pair.captions[0] for pair in world.train]
+        expected = model.text.encode(captions).latents
+        learned = torch.stack([item["text"] for item in world.latents(model, seed)])
+        assert torch.equal(learned, expected)

@@ -32,4 +32,4 @@ def test_the_demo_shows_drawings_and_captions(tmp_path: Path) -> None:
     shown = demo(tmp_path)
     assert len(list((tmp_path / "drawn").glob("*.png"))) == 4
     page = save_page(tmp_path / "d.html", "demo", [("in", shown.went_in), ("out", shown.came_out)])
-    assert "tiger face" in page.read_text()
+    assert "strawberry" in page.read_text()

@@ -28,7 +28,6 @@ from etude.methods.easygen.caption_metrics import cider_d, exact
 from etude.methods.easygen.claim_world import World
 from etude.methods.easygen.conversations import caption_dialogs
 from etude.methods.easygen.dialog import CLOSE, OPEN
-from etude.methods.easygen.encoded_pairs import EncodedPairs, encode_pairs
 from etude.methods.easygen.features import DIFFUSED, FeatureStore, Origin, write_index, write_shard
 from etude.methods.easygen.language_models import LanguageModel, load_language_model
 from etude.methods.easygen.pairs import Pair
@@ -181,14 +180,14 @@ class ContrastiveEncoder(nn.Module):
 
 def _trained_encoder(world: World, config: UViTConfig, seed: int) -> ContrastiveEncoder:
     model = world.untrained(seed)
-    encode_pairs(world.train, model.pictures, model.text, world.folder / "latents")
+    latents = world.latents(model, seed)
     torch.manual_seed(seed)
     encoder = ContrastiveEncoder(config)
     recipe = world.budget.recipe
     with tempfile.TemporaryDirectory(dir=world.folder) as out:
         fit(
             encoder,
-            EncodedPairs(world.folder / "latents"),
+            latents,
             out=Path(out),
             steps=world.budget.joint_steps + world.budget.steps,
             batch_size=recipe.batch_size,

@@ -104,15 +104,21 @@ class World:
             model = self.untrained(seed) if objective is None else self.network(None, seed)
             steps = self.budget.joint_steps if objective is None else self.budget.steps
             recipe = replace(self.budget.recipe, objective=objective or "joint", steps=steps, seed=seed)
-            encode_pairs(self.train, model.pictures, model.text, self.folder / "latents")
+            latents = self.latents(model, seed)
             label = f"{objective or 'stage A'}, seed {seed}"
             with tempfile.TemporaryDirectory(dir=self.folder) as out:
-                fit_network(model, EncodedPairs(self.folder / "latents"), recipe, Path(out), label=label)
+                fit_network(model, latents, recipe, Path(out), label=label)
             self.trained[key] = {name: value.clone() for name, value in model.network.state_dict().items()}
         found = self.untrained(seed)
         found.network.load_state_dict(self.trained[key])
         found.network.eval()
         return found
+
+    def latents(self, model: BiDiffuser, seed: int) -> EncodedPairs:
+        """The training pairs as latents; word vectors are drawn by the seed, so each seed has its own."""
+        folder = self.folder / f"latents-{seed}"
+        encode_pairs(self.train, model.pictures, model.text, folder)
+        return EncodedPairs(folder)
 
     @property
     def folder(self) -> Path:

@@ -17,8 +17,8 @@ SAMPLE = Path(__file__).parent / "sample" / "emoji.csv"
 """Twelve emoji whose combination of base and skin tone the model was not trained on (Noto, Apache-2.0)."""
 
 REPLY = (
-    "At the zoo we saw a <Img>tiger face</Img> and a <Img>panda face</Img>, then had a "
-    "<Img>strawberry</Img> and waved: <Img>waving hand sign, medium-light skin tone</Img>"
+    "First a <Img>strawberry</Img>, then <Img>grapes</Img> and a <Img>pineapple</Img>. All good: "
+    "<Img>ok hand sign, dark skin tone</Img>"
 )
 
 
