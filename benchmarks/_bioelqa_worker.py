@@ -4,14 +4,11 @@ Sides: etude, naive (scipy product and argsort, mention by mention), scispacy (i
 """
 
 import json
-import resource
 import statistics
 import sys
 import time
 
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+from _peak import peak_mb
 
 
 def repeat(work, times):

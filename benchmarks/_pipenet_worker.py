@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import resource
 import sys
 import tempfile
 import time
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks._peak import peak_mb
 
 
 def main(contender: str, folder: Path, statements: int) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def main(contender: str, folder: Path, statements: int) -> dict[str, Any]:
         "open_seconds": opened,
         "seconds": seconds,
         "wall_seconds": time.perf_counter() - started,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
         "bridges": bridges,
         "edges": edges,
     }

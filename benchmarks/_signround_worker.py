@@ -9,7 +9,6 @@ quantized model's weights.
 """
 
 import json
-import resource
 import sys
 import time
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from _peak import peak_mb
 
 
 def run_ours(model: Any, samples: torch.Tensor, job: dict[str, Any]) -> Any:
@@ -95,15 +96,15 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).eval()
     samples = load_file(job["samples"])["train"]
     work = {"ours": run_ours, "peer": run_peer, "floor": run_floor}[who](model, samples, job)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mb()
     cpu, wall = time.process_time(), time.perf_counter()
     result = work()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_mb()
     if result is not None:
         state = {n: p.detach().float().contiguous() for n, p in result.named_parameters() if ".layers." in n}
         save_file(state, job["weights"])
-    print(json.dumps({"cpu": cpu, "wall": wall, "peak_mb": peak / 1024, "loaded_mb": before / 1024}))
+    print(json.dumps({"cpu": cpu, "wall": wall, "peak_mb": peak, "loaded_mb": before}))
 
 
 if __name__ == "__main__":

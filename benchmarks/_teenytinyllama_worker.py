@@ -10,12 +10,13 @@ import sys
 import tempfile
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from _peak import peak_mb
 
 
 class Blocks(torch.utils.data.Dataset):
@@ -32,17 +33,11 @@ class Blocks(torch.utils.data.Dataset):
         return torch.from_numpy(self.tokens[start : start + self.block + 1].astype(np.int64))
 
 
-def high_water() -> int:
-    """VmHWM in KiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-
-
 def autocast(job: dict[str, Any]) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=job["dtype"] == "bfloat16")
 
 
-def timed(job: dict[str, Any], started: int, marks: list[tuple[float, float]]) -> dict[str, float]:
+def timed(job: dict[str, Any], started: float, marks: list[tuple[float, float]]) -> dict[str, float]:
     """Medians over the steps after the warm-up, from the moments at which steps ended."""
     marks = marks[job["warm"] :]
     wall = [b[0] - a[0] for a, b in pairwise(marks)]
@@ -50,7 +45,7 @@ def timed(job: dict[str, Any], started: int, marks: list[tuple[float, float]]) -
     return {
         "wall": float(np.median(wall)),
         "cpu": float(np.median(cpu)),
-        "memory": (high_water() - started) / 1024,
+        "memory": peak_mb() - started,
     }
 
 
@@ -61,7 +56,7 @@ def ours(job: dict[str, Any], *, compiled: bool) -> dict[str, float]:
     from etude.methods.teenytinyllama.network import Decoder
     from etude.methods.teenytinyllama.optimizer import build_adamw, learning_rate_at, set_learning_rate
 
-    started = high_water()
+    started = peak_mb()
     blocks = Blocks(job)
     order = np.random.default_rng(0).permutation(len(blocks))
     per_step = job["tokens_per_step"] // job["context"]
@@ -93,7 +88,7 @@ def trainer(job: dict[str, Any]) -> dict[str, float]:
     from etude.methods.teenytinyllama.configs import PRESETS, to_transformers
 
     transformers.utils.logging.set_verbosity_error()
-    started = high_water()
+    started = peak_mb()
     marks: list[tuple[float, float]] = []
 
     class Mark(transformers.TrainerCallback):
@@ -125,7 +120,7 @@ def litgpt(job: dict[str, Any], *, compiled: bool) -> dict[str, float]:
     from litgpt.model import GPT, Config
     from litgpt.utils import chunked_cross_entropy
 
-    started = high_water()
+    started = peak_mb()
     precision = "bf16-mixed" if job["dtype"] == "bfloat16" else "32-true"
     fabric = lightning.Fabric(devices=1, accelerator="cpu", precision=precision)
     fabric.launch()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks._peak import peak_mb
 from etude.methods.analogykb import AnalogyKB
 from etude.methods.analogykb.graph_shapes import graph_shape
 from etude.methods.analogykb.mining import Machine, mine_graph
@@ -172,7 +172,7 @@ def mine_once(graph: Path, out: Path) -> dict[str, Any]:
     """Mine in this process and say what it took."""
     machine = Machine(memory="5GB", threads=1, partitions=8)
     wall, cpu, mined = timed(lambda: mine_graph(graph_shape(graph), out, SELECTION, machine=machine))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     kept = sum(row.kept > 0 for row in mined.relations)
     return {
         "pairs": mined.pairs,

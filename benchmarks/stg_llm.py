@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks._peak import peak_mb
 from etude.methods.stg_llm.forecaster import Precision, Settings, audit, build_forecaster
 from etude.methods.stg_llm.panel import SensorPanel
 from etude.methods.stg_llm.windows import Scaler, Windows, WindowStarts, split_rows
@@ -134,17 +134,11 @@ def make(arm: str, nodes: int, batch: int) -> tuple[Step, int]:
 
 def peak_memory(arm: str, nodes: int, batch: int) -> float:
     """MiB that building and two steps add to a fresh process (high-water mark of resident memory, Linux)."""
-    before = high_water()
+    before = peak_mb()
     step, _ = make(arm, nodes, batch)
     step()
     step()
-    return (high_water() - before) / 1024
-
-
-def high_water() -> int:
-    """VmHWM in KiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    return peak_mb() - before
 
 
 def agreement(nodes: int = 12) -> float:

@@ -169,6 +169,11 @@ def test_evidence_survives_json_and_is_drawn_without_markup(tmp_path: Path) -> N
     again = Evidence.load(tmp_path / "evidence.json")
     assert again.verdicts == evidence.verdicts
     assert again.arm("A").fact("parameters") == 10
+    for name in ("A", "<b>B</b>"):
+        for seed, measurement in evidence.arm(name).measurements.items():
+            assert again.arm(name).measurements[seed].scores["error"] == pytest.approx(
+                measurement.scores["error"], rel=1e-8
+            )
     page = (tmp_path / "report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page

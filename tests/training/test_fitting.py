@@ -157,3 +157,48 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert whole[0] == "None"
     assert int(resumed[0]) >= 30
     assert resumed[1] == whole[1]
+
+
+def test_the_weights_of_the_best_score_are_kept(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Regression()
+    asked: list[float] = []
+
+    def score(scored: torch.nn.Module) -> float:
+        assert not scored.training
+        asked.append(-abs(scored.linear.weight[0, 0].item() - 0.3))  # type: ignore[union-attr,index,operator]
+        return asked[-1]
+
+    result = fit(
+        model,
+        Points(),
+        out=tmp_path,
+        steps=40,
+        learning_rate=0.05,
+        schedule="constant",
+        save_every=4,
+        score=score,
+    )
+    assert len(asked) == 10
+    assert asked.index(max(asked)) < 9
+    assert result.best_eval_loss is None
+    assert result.best_score == pytest.approx(max(asked))
+    assert -abs(model.linear.weight[0, 0].item() - 0.3) == pytest.approx(max(asked))
+
+
+def test_without_shuffling_the_items_come_in_their_own_order(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Numbers(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 12
+
+        def __getitem__(self, index: int) -> int:
+            seen.append(index)
+            return index
+
+    def collate(items: list[int]) -> dict[str, torch.Tensor]:
+        return {"x": torch.ones(len(items), 3), "y": torch.zeros(len(items))}
+
+    fit(Regression(), Numbers(), out=tmp_path, steps=12, batch_size=1, shuffle=False, collate=collate)
+    assert seen == list(range(12))

@@ -59,7 +59,8 @@ class ArmResult:
         units = self.units(metric)
         if not units or len(self.measurements) < 2:
             return None
-        return float(np.std([self.values(metric, units, seed).mean() for seed in self.measurements], ddof=1))
+        means = [self.values(metric, units, seed).mean() for seed in self.measurements]
+        return 0.0 if np.ptp(means) < 1e-12 else float(np.std(means, ddof=1))
 
     def fact(self, name: str) -> Any:
         """A fact: the mean over seeds if it is a number, else the first seed's."""
@@ -159,8 +160,16 @@ class Evidence:
         return next(arm for arm in self.arms if arm.name == name)
 
     def save(self, path: Path) -> None:
-        """Write as JSON, in one step."""
-        write_json(path, finite(asdict(self)))
+        """Write as JSON, in one step: unit names once, a metric's values in one string, 9 digits each."""
+        value = asdict(self)
+        places: dict[tuple[str, ...], int] = {}
+        for arm in value["arms"]:
+            for measurement in arm["measurements"].values():
+                for metric, scores in measurement["scores"].items():
+                    place = places.setdefault(tuple(scores), len(places))
+                    values = " ".join(f"{score:.9g}" for score in scores.values())
+                    measurement["scores"][metric] = {"units": place, "values": values}
+        write_json(path, finite({**value, "units": [list(units) for units in places]}))
 
     @classmethod
     def load(cls, path: Path) -> Evidence:
@@ -170,11 +179,21 @@ class Evidence:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Evidence:
         """From the JSON value that `save` writes."""
+        value = dict(value)
+        units = value.pop("units")
+
+        def measurement(stored: Mapping[str, Any]) -> Measurement:
+            scores = {
+                metric: dict(zip(units[of["units"]], map(float, of["values"].split()), strict=True))
+                for metric, of in stored["scores"].items()
+            }
+            return Measurement(scores, stored["facts"])
+
         arms = [
             ArmResult(
                 name=arm["name"],
                 seeded=arm["seeded"],
-                measurements={int(seed): Measurement(**m) for seed, m in arm["measurements"].items()},
+                measurements={int(seed): measurement(m) for seed, m in arm["measurements"].items()},
                 errors={int(seed): text for seed, text in arm["errors"].items()},
                 seconds={int(seed): s for seed, s in arm["seconds"].items()},
             )

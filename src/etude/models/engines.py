@@ -67,7 +67,6 @@ def _engine(name: str, base_url: str | None, max_connections: int) -> Engine:
             f"{name} is a local model, a base URL is for served ones", f"Did you mean openai/{name}?"
         )
     if name in EMBEDDED and EMBEDDED[name].kind != "chat":
-        raise EtudeError(
-            f"{name} is a sentence encoder and does not chat", "Use smollm2 or another chat model."
-        )
+        kind = "a vision encoder" if EMBEDDED[name].kind == "vision" else "a sentence encoder"
+        raise EtudeError(f"{name} is {kind} and does not chat", "Use smollm2 or another chat model.")
     return LocalEngine(name)

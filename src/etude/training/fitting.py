@@ -12,10 +12,11 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from etude.errors import EtudeError
+from etude.models.quiet import quiet_transformers
 from etude.render import console
 
 Schedule = Literal["cosine", "linear", "constant", "onecycle"]
@@ -35,6 +36,7 @@ class FitResult:
         best_step: The step of that loss.
         history: What was logged: `{"step", "loss", "learning_rate", ...}` and `{"step", "eval_loss"}`.
         resumed_from: The step from which a killed run went on, or None.
+        best_score: Highest `score`, whose weights the model now has; None without one.
     """
 
     steps: int
@@ -43,6 +45,7 @@ class FitResult:
     best_step: int | None
     history: Sequence[dict[str, float]] = field(default_factory=list)
     resumed_from: int | None = None
+    best_score: float | None = None
 
 
 def fit(
@@ -66,6 +69,8 @@ def fit(
     collate: Callable[[list[Any]], dict[str, Any]] | None = None,
     optimizer: str | Callable[[nn.Module], torch.optim.Optimizer] = "adamw_torch",
     callbacks: Sequence[TrainerCallback] = (),
+    shuffle: bool = True,
+    score: Callable[[nn.Module], float] | None = None,
     report_to: str = "none",
     label: str = "training",
 ) -> FitResult:
@@ -96,6 +101,9 @@ def fit(
         optimizer: Any `optim` name of `TrainingArguments`, or from the model to an optimizer, e.g. with a
             rate of its own for some parameters; `learning_rate` and `weight_decay` are then its business.
         callbacks: More of the Trainer's callbacks, e.g. one that thaws parts after some steps.
+        shuffle: Visit `train` in a new random order each epoch; False keeps its own order.
+        score: Selects the weights instead of the evaluation loss: from the model, in evaluation mode, to a
+            number of which the highest is best; asked at every save.
         report_to: A tracker that transformers knows, e.g. `tensorboard`.
         label: Shown beside the progress.
 
@@ -116,6 +124,8 @@ def fit(
     per_epoch = max(1, math.ceil(math.ceil(size / batch_size) / accumulate))
     total = steps if steps is not None else max(1, math.ceil(per_epoch * (epochs or 0)))
     interval = min(total, save_every or max(1, total // 10))
+    selects = evaluation is not None or score is not None
+    metric = "eval_score" if score is not None else "eval_loss"
     arguments = TrainingArguments(
         output_dir=str(out),
         max_steps=total,
@@ -134,11 +144,11 @@ def fit(
         save_strategy="steps",
         save_steps=interval,
         save_total_limit=2,
-        eval_strategy="steps" if evaluation is not None else "no",
+        eval_strategy="steps" if selects else "no",
         eval_steps=interval,
-        load_best_model_at_end=evaluation is not None,
-        metric_for_best_model="eval_loss" if evaluation is not None else None,
-        greater_is_better=False,
+        load_best_model_at_end=selects,
+        metric_for_best_model=metric if selects else None,
+        greater_is_better=score is not None,
         prediction_loss_only=True,
         logging_steps=max(1, total // 50),
         remove_unused_columns=False,
@@ -153,27 +163,30 @@ def fit(
         model=model,
         args=arguments,
         train_dataset=train,
-        eval_dataset=evaluation,
+        eval_dataset=evaluation if score is None else train,
         data_collator=collate,
         optimizers=(None if isinstance(optimizer, str) else optimizer(model), None),
         callbacks=[_Progress(label), *callbacks, _MarkComplete()],  # whole only with what callbacks store
     )
     trainer.one_cycle = schedule == "onecycle"
+    trainer.shuffle, trainer.score = shuffle, score
     trainer.remove_callback(_printer())
-    if patience is not None and evaluation is not None:
+    if patience is not None and selects:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=patience))
     checkpoint = _last_whole_checkpoint(out)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with quiet_transformers():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [dict(entry) for entry in trainer.state.log_history]
     losses = [entry["loss"] for entry in history if "loss" in entry]
     best = trainer.state.best_metric
     return FitResult(
         steps=trainer.state.global_step,
         train_loss=float(sum(losses[-5:]) / max(1, len(losses[-5:]))),
-        best_eval_loss=None if best is None else float(best),
+        best_eval_loss=None if best is None or score is not None else float(best),
         best_step=trainer.state.best_global_step if best is not None else None,
         history=history,
         resumed_from=int(checkpoint.name.rpartition("-")[2]) if checkpoint else None,
+        best_score=None if best is None or score is None else float(best),
     )
 
 
@@ -181,6 +194,23 @@ class _Trainer(Trainer):
     """The Trainer, with checkpoints of trained tensors alone and a stop at the first non-finite loss."""
 
     one_cycle = False
+    shuffle = True
+    score: Callable[[nn.Module], float] | None = None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        data: Any = self.train_dataset if train_dataset is None else train_dataset
+        return super()._get_train_sampler(data) if self.shuffle else SequentialSampler(data)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        if self.score is None:
+            found: dict[str, float] = super().evaluate(*args, **kwargs)
+            return found
+        model = self.accelerator.unwrap_model(self.model).eval()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            metrics = {"eval_score": float(self.score(model))}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         loss: Tensor = super().training_step(*args, **kwargs)

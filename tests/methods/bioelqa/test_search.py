@@ -6,9 +6,9 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etude.methods.bioelqa.bounded_product import SparseIndex
 from etude.methods.bioelqa.dense_search import DenseIndex
 from etude.methods.bioelqa.ngram_retriever import CharNgram
+from etude.methods.bioelqa.sparse_search import SparseIndex
 
 
 def brute_force(scores, owners, n, hidden=()):
@@ -33,15 +33,15 @@ def random_rows(generator, rows, columns, common):
     seed=st.integers(0, 10_000),
     names=st.integers(1, 120),
     n=st.integers(1, 12),
-    levels=st.sampled_from([(1.0,), (0.05, 1.0), (0.03, 0.3, 1.0), (0.0, 1.0)]),
+    block=st.integers(1, 60),
     hide=st.booleans(),
 )
-def test_the_bounded_product_gives_what_the_whole_product_gives(seed, names, n, levels, hide):
+def test_the_blocked_sparse_search_gives_what_the_whole_product_gives(seed, names, n, block, hide):
     generator = np.random.default_rng(seed)
     vectors, queries = random_rows(generator, names, 30, 3), random_rows(generator, 7, 30, 3)
     owners = np.sort(generator.integers(0, max(1, names // 2), names))
     hidden = [generator.choice(names, min(names, 5), replace=False) if hide else [] for _ in range(7)]
-    found = SparseIndex(vectors, owners, levels=levels).top(queries, n, hidden)
+    found = SparseIndex(vectors, owners, block=block).top(queries, n, hidden)
     whole = (queries @ vectors.T).toarray()
     for row, top in enumerate(found):
         positive = np.where(whole[row] > 0, whole[row], -np.inf)

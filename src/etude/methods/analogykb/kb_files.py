@@ -46,7 +46,7 @@ class RelationRow:
 def write_pairs(
     path: Path, relations: Sequence[str], sources: Sequence[str], terms: Any, found: Any
 ) -> NDArray[np.bool_]:
-    """Write `rel, head, tail, source, score, split`, ordered by relation, score (falling) and text.
+    """Write `rel, head, tail, source, score, split`.
 
     The split is by the two words, whatever their order and relation: a pair is never in two splits.
 
@@ -55,16 +55,13 @@ def write_pairs(
         relations: Names in order; `o` counts them.
         sources: Names in order; `source` counts them.
         terms: Texts in order, an Arrow array; `h` and `t` count them from 1.
-        found: Arrow table of `o, h, t, score, source`.
+        found: Arrow table of `o, h, t, score, source`, in the order of the file.
 
     Returns:
         Which terms are used, (terms,).
     """
-    o, h, t, score = (found[c].to_numpy() for c in ("o", "h", "t", "score"))
-    low = (h.astype(np.uint64) << np.uint64(32)) | t.astype(np.uint64)
-    high = (o.astype(np.uint64) << np.uint64(32)) | (np.uint64(0xFFFFFFFF) - score.astype(np.uint64))
-    order = np.lexsort((low, high))
-    o, h, t, score = o[order], h[order] - 1, t[order] - 1, score[order]
+    o, h, t, score, source = (found[c].to_numpy() for c in ("o", "h", "t", "score", "source"))
+    h, t = h - 1, t - 1
     used = np.zeros(len(terms), dtype=np.bool_)
     used[h] = True
     used[t] = True
@@ -74,7 +71,6 @@ def write_pairs(
     h, t = place[h], place[t]
     lot = (codes[h] ^ codes[t]) % np.uint64(_HELD_OUT)
     split = np.where(lot == 0, 2, np.where(lot == 1, 1, 0)).astype(np.int8)
-    source = found["source"].to_numpy()[order]
 
     def coded(indices: Any, words: Any) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(indices.astype(np.int32)), words)

@@ -43,6 +43,7 @@ class AnalogyKB:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        self._truth: tuple[tuple[tuple[int, int], ...], Truth] | None = None  # by analogous relations
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         if not (self.folder / RELATIONS).is_file():
             raise EtudeError(
@@ -118,10 +119,12 @@ class AnalogyKB:
             and row["rel_b"] in number
         ]
 
-    def truth(self, table: PairTable | None = None) -> Truth:
+    def truth(self) -> Truth:
         """What holds between the words of pairs; relations that may be analogous count as holding."""
-        chosen = self.table if table is None else table
-        return truth_of(chosen, self.facts, self.symmetric, self.analogous(accepted_only=False))
+        analogous = tuple(self.analogous(accepted_only=False))
+        if self._truth is None or self._truth[0] != analogous:
+            self._truth = (analogous, truth_of(self.table, self.facts, self.symmetric, analogous))
+        return self._truth[1]
 
     def relation_number(self, relation: str) -> int:
         """The number of a relation.

@@ -140,9 +140,8 @@ def mine_graph(
     partitioned = machine.partitions > 1 or machine.engine == "ray"
     with connect(machine.memory, machine.threads, work / "spill") as connection:
         try:
-            dropped, query = _clean(connection, shape, merges, drop, keep, work, materialize=not partitioned)
-            sources = tuple(
-                row[0] for row in rows(connection, f"SELECT DISTINCT source FROM ({query}) ORDER BY 1")
+            dropped, sources, query = _clean(
+                connection, shape, merges, drop, keep, work, materialize=not partitioned
             )
             if partitioned:
                 _mine_partitions(connection, query, shape, sources, work, selection, machine)
@@ -176,8 +175,8 @@ def _clean(
     work: Path,
     *,
     materialize: bool,
-) -> tuple[list[tuple[str, str]], str]:
-    """The relations that are left out, with why, and the query of all other triples."""
+) -> tuple[list[tuple[str, str]], tuple[str, ...], str]:
+    """The relations that are left out, with why; the sources of the others; the query of their triples."""
     query = shape.query
     if shape.costly and materialize:
         connection.execute(f"CREATE TEMP TABLE read_triples AS {query}")
@@ -188,9 +187,8 @@ def _clean(
             with atomic_path(whole) as temporary:
                 connection.execute(f"COPY ({query}) TO {sql(str(temporary))} (FORMAT parquet)")
         query = f"SELECT * FROM read_parquet({sql(str(whole))})"
-    present = [
-        row[0] for row in rows(connection, f"SELECT DISTINCT rel FROM ({query}) WHERE rel IS NOT NULL")
-    ]
+    found = rows(connection, f"SELECT DISTINCT source, rel FROM ({query}) WHERE rel IS NOT NULL")
+    present = sorted({rel for _, rel in found})
     if not present:
         raise EtudeError(
             f"{shape.path}: no triple was found in it", "Check the file, its language and labels."
@@ -199,15 +197,17 @@ def _clean(
     if unknown:
         raise EtudeError(
             f"{shape.path}: has no relation {', '.join(unknown)}",
-            f"It has: {', '.join(sorted(present))}"[:300],
+            f"It has: {', '.join(present)}"[:300],
         )
     dropped = [(rel, "as asked") for rel in drop]
     dropped += [
         (rel, "no analogical structure")
-        for rel in sorted(present)
+        for rel in present
         if is_unstructured(rel) and rel not in keep and rel not in drop and rel not in merges
     ]
-    return dropped, triples(query, [rel for rel, _ in dropped], merges)
+    left_out = [rel for rel, _ in dropped]
+    sources = tuple(sorted({source for source, rel in found if rel not in left_out}))
+    return dropped, sources, triples(query, left_out, merges)
 
 
 def _mine_partitions(
@@ -290,7 +290,7 @@ def _write(
     )
     names = [rel for rel, _ in kept_relations]
     arrays = connection.sql(
-        "SELECT o, h, t, score, source FROM kept JOIN numbered USING (rid)"
+        "SELECT o, h, t, score, source FROM kept JOIN numbered USING (rid) ORDER BY o, score DESC, h, t"
     ).to_arrow_table()
     terms = connection.sql("SELECT term FROM terms ORDER BY i").to_arrow_table()["term"]
     used = write_pairs(out / PAIRS, names, sources, terms, arrays)

@@ -112,8 +112,8 @@ def code_edges(
         f"FROM (SELECT DISTINCT rel FROM ({query}))"
     )
     connection.execute(
-        f"CREATE TEMP TABLE term_codes AS SELECT {code('term')} AS id, term FROM "
-        f"(SELECT DISTINCT head AS term FROM ({query}) UNION SELECT DISTINCT tail FROM ({query}))"
+        f"CREATE TEMP TABLE term_codes AS SELECT {code('term')} AS id, term FROM (SELECT DISTINCT term FROM "
+        f"(SELECT head AS term FROM ({query}) UNION ALL SELECT tail FROM ({query})))"
     )
     for table, key in (("relation_codes", "rid"), ("term_codes", "id")):
         rows, codes = connection.execute(f"SELECT count(*), count(DISTINCT {key}) FROM {table}").fetchall()[0]

@@ -56,7 +56,9 @@ class PairTable:
     def rows(self, keep: NDArray[np.bool_] | Ints) -> PairTable:
         """Some of the pairs; words and relations keep their numbers."""
         chosen = {f: getattr(self, f)[keep] for f in ("rel", "head", "tail", "split", "source", "score")}
-        return replace(self, **chosen)
+        kept = replace(self, **chosen)
+        kept.__dict__["has_space"] = self.has_space  # of the same words
+        return kept
 
     def text(self, row: int) -> tuple[str, str]:
         """A pair's two words."""
@@ -66,6 +68,11 @@ class PairTable:
     def numbers(self) -> dict[str, int]:
         """Word to its number."""
         return {word: i for i, word in enumerate(self.words.tolist())}
+
+    @cached_property
+    def has_space(self) -> NDArray[np.bool_]:
+        """Of each word, whether it is a term of several words, (words,)."""
+        return np.array([" " in word for word in self.words.tolist()], dtype=np.bool_)
 
     @property
     def ordered(self) -> Ints:

@@ -131,15 +131,16 @@ def make_questions(
         nothing = np.empty(0, dtype=np.int64)
         truth = truth_of(table, (nothing, nothing), [False] * len(table.relations), [])
     else:
-        truth = kb.truth(table)
+        truth = kb.truth()
     drawn = draw_questions(
         table, truth, n, choices=choices, negatives=negatives, partner=relations, min_pairs=min_pairs,
         seed=seed,
         analogous=kb.analogous(accepted_only=True), vectors=_differences(table, encoder),
     )  # fmt: skip
-    heads, tails = table.words[table.head], table.words[table.tail]
-    stems = zip(heads[drawn.stem].tolist(), tails[drawn.stem].tolist(), strict=True)
-    choice = zip(heads[drawn.choices].tolist(), tails[drawn.choices].tolist(), strict=True)
+    stems, choice = (
+        zip(table.words[table.head[rows]].tolist(), table.words[table.tail[rows]].tolist(), strict=True)
+        for rows in (drawn.stem, drawn.choices)
+    )
     groups = [table.relations[r] for r in table.rel[drawn.stem].tolist()]
     made = [
         AnalogyQuestion.model_construct(
@@ -169,7 +170,7 @@ def make_items(
     table, removed = eligible_pairs(
         kb, exclude=exclude, split=split, sources=sources, common=common, min_pairs=min_pairs
     )
-    drawn = draw_questions(table, kb.truth(table), n, choices=2, min_pairs=min_pairs, seed=seed)
+    drawn = draw_questions(table, kb.truth(), n, choices=2, min_pairs=min_pairs, seed=seed)
     right = drawn.choices[np.arange(n), drawn.answer]
     accepted = _accepted(kb, table, np.unique(right))
     items = [

@@ -210,9 +210,9 @@ def _refused(
         table, stem[question], row
     )
     # the same two words again, in whatever order: all but the first of each question
-    low, high = np.minimum(table.head, table.tail), np.maximum(table.head, table.tail)
-    unordered = low * len(table.words) + high
-    codes = np.concatenate([unordered[right][:, None], unordered[wrong]], axis=1)
+    rows = np.concatenate([right[:, None], wrong], axis=1)
+    head, tail = table.head[rows], table.tail[rows]
+    codes = np.minimum(head, tail) * len(table.words) + np.maximum(head, tail)
     order = np.argsort(codes, axis=1, kind="stable")
     ranked = np.take_along_axis(codes, order, axis=1)
     again = np.zeros(codes.shape, dtype=np.bool_)
@@ -231,17 +231,20 @@ def _share_word(table: PairTable, stem: Ints, row: Ints) -> NDArray[np.bool_]:
     for a in (table.head[stem], table.tail[stem]):
         for b in (table.head[row], table.tail[row]):
             shared |= a == b
-    words = table.words
-    for i in np.flatnonzero(~shared):
-        ours = (words[table.head[stem[i]]], words[table.tail[stem[i]]])
-        theirs = (words[table.head[row[i]]], words[table.tail[row[i]]])
-        for one in ours:
-            for other in theirs:
-                if (" " in other and f" {one} " in f" {other} ") or (
-                    " " in one and f" {other} " in f" {one} "
-                ):
-                    shared[i] = True
+    several = table.has_space
+    for ours in (table.head[stem], table.tail[stem]):
+        for theirs in (table.head[row], table.tail[row]):
+            for term, word in ((ours, theirs), (theirs, ours)):
+                open_ = np.flatnonzero(several[term] & ~shared)
+                inside = np.strings.find(
+                    _between_spaces(table, term[open_]), _between_spaces(table, word[open_])
+                )
+                shared[open_] = inside >= 0
     return shared
+
+
+def _between_spaces(table: PairTable, word: Ints) -> NDArray[np.str_]:
+    return np.strings.add(np.strings.add(" ", table.words[word].astype(np.str_)), " ")
 
 
 def _cannot(missing: int, n: int, what: str) -> EtudeError:

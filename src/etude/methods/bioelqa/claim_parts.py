@@ -83,7 +83,8 @@ def tables(evidence: Evidence, generator: str | None) -> list[Block]:
     for arm in arms:
         if arm.seeded:
             for name, keep in SLICE_UNITS.items():
-                rows += [_against(arm, baseline, seed, name, keep) for seed in arm.measurements]
+                if any(map(keep, arm.units(METRIC))):
+                    rows += [_against(arm, baseline, seed, name, keep) for seed in arm.measurements]
     columns = ("arm", "slice", "seed", "difference", "95 %", "wins", "losses", "McNemar p")
     blocks.append(
         TableBlock(columns, rows, "Against the retriever, seed by seed: paired bootstrap, exact McNemar")

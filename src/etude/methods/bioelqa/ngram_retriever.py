@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from etude.methods.bioelqa.bounded_product import SparseIndex
+from etude.methods.bioelqa.sparse_search import SparseIndex
 from etude.runs import read_json, write_json
 from etude.runs.atomic import atomic_path
 
