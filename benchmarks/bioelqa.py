@@ -68,7 +68,7 @@ def compare(vocabulary: Vocabulary, pairs: list[tuple[str, str]], quick: bool) -
             "recall@1": round(one["recall@1"], 4),
             "recall@10": round(one["recall@10"], 4),
             "peak MB": round(one["peak"]),
-            "MB of the index, at its making": round(one["index"]),
+            "MB for the index and its making": round(one["index"]),
         }
         for side, one in found.items()
     ]

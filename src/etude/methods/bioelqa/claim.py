@@ -233,7 +233,7 @@ def _language_model(world: World, setting: Setting, name: str, seed: int) -> Mea
     if setting.asked:
         drawn = np.random.default_rng(0).permutation(len(names))[: setting.asked]
         names = [names[i] for i in sorted(drawn)]
-    linker = BioELQA(selector=selector, **asdict(how))
+    linker = BioELQA(selector=selector, orders=4, **asdict(how))  # letters are not equal to a small model
     return _measured(world, linker, how, seed, names, setting.questions)
 
 
@@ -265,7 +265,7 @@ def _measured(
     folder = _checkpoints(linker, world, seed, limit)
     linker.selector.fit(questions, out=folder, seed=seed)
     asked = world.questions(names, how.n_clues)
-    shares = answer(linker.selector, asked)
+    shares = answer(linker.selector, asked, orders=linker.orders)
     chosen = {
         name: question.options[int(np.argmax(found))].id if question.options else None
         for name, question, found in zip(names, asked, shares, strict=True)

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sentence_transformers.base.losses.merged_forward import embed_columns
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
 from sentence_transformers.util import all_gather_with_grad
 from torch import Tensor, nn
@@ -80,7 +81,8 @@ class MaskedInfoNCE(nn.Module):
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None = None) -> Tensor:
         """The loss of a batch: features of anchors, positives and perhaps hard negatives; row numbers."""
-        embeddings = [self.model(features)["sentence_embedding"] for features in sentence_features]
+        # all columns are sentences of one kind, so one pass embeds them all
+        embeddings = embed_columns(self.model, sentence_features, separate_first=False)
         return self.loss_of(embeddings, labels)
 
     def loss_of(self, embeddings: Sequence[Tensor], labels: Tensor | None = None) -> Tensor:
