@@ -47,6 +47,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> claim_world.Budget:
     return budget
 
 
+@pytest.mark.slow
 def test_every_arm_measures_and_every_part_gets_a_verdict(sheet: Path, small: object, tmp_path: Path) -> None:
     evidence = run_claim(module.claim(data=sheet, seeds=(0,)), tmp_path / "out")
     assert not any(arm.errors for arm in evidence.arms) and len(evidence.arms) == 7

@@ -75,6 +75,20 @@ def test_a_table_a_folder_and_an_archive_give_the_same_pairs(tmp_path: Path) -> 
         assert open_picture(found[0].picture)[0].getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_a_web_archive_takes_captions_from_json_and_names_what_is_not_json(tmp_path: Path) -> None:
+    red(tmp_path / "a.png")
+    for content in ('{"caption": "a hand"}', "{cut off"):
+        (tmp_path / "a.json").write_text(content)
+        with tarfile.open(tmp_path / "w.tar", "w") as archive:
+            for name in ("a.json", "a.png"):
+                archive.add(tmp_path / name, arcname=name)
+        if content.endswith("}"):
+            assert read_pairs(tmp_path / "w.tar")[0].captions == ("a hand",)
+        else:
+            with pytest.raises(EtudeError, match=r"a\.json is not JSON"):
+                read_pairs(tmp_path / "w.tar")
+
+
 def test_a_metadata_table_in_a_folder_is_read(tmp_path: Path) -> None:
     red(tmp_path / "a.png")
     (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": "a hand"}))

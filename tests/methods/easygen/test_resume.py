@@ -5,15 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from etude.errors import EtudeError
 from etude.methods.easygen import encode, evaluate, train_bidiffuser
 from etude.methods.easygen.bidiffuser import BiDiffuser
+from etude.runs import Run
 
 from .conftest import TINY
 
@@ -64,6 +65,7 @@ def run(code: str, *arguments: object) -> int:
     return done.returncode
 
 
+@pytest.mark.slow
 def test_killed_training_ends_with_the_weights_of_an_uninterrupted_one(
     pictures: Path, tmp_path: Path
 ) -> None:
@@ -84,6 +86,7 @@ def test_killed_training_ends_with_the_weights_of_an_uninterrupted_one(
     assert {**results[0], "out": ""} == {**results[1], "out": ""}
 
 
+@pytest.mark.slow
 def test_killed_encoding_goes_on_at_the_next_shard(pictures: Path, bidiffuser: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert run(_ENCODE, pictures, bidiffuser, tmp_path / "killed", 3, log) == -signal.SIGKILL
@@ -121,22 +124,8 @@ def test_an_interrupted_evaluation_asks_no_item_twice(
 
 
 def test_a_second_process_on_the_same_folder_is_refused(pictures: Path, tmp_path: Path) -> None:
-    code = _TRAIN % TINY
-    log = tmp_path / "log"
-    first = subprocess.Popen(
-        [sys.executable, "-c", code.replace("steps=12", "steps=4000"), str(pictures), str(tmp_path / "m"),
-         "-1", str(log)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        for _ in range(600):
-            if log.exists() or first.poll() is not None:
-                break
-            time.sleep(0.1)
-        from etude.errors import EtudeError
-
-        with pytest.raises(EtudeError, match="in use by another process"):
-            train_bidiffuser(str(pictures), out=tmp_path / "m", steps=4000, **TINY)
-    finally:
-        first.kill()
-        first.wait()
+    with (
+        Run(tmp_path / "m", {}, command="another training"),
+        pytest.raises(EtudeError, match="in use by another process"),
+    ):
+        train_bidiffuser(str(pictures), out=tmp_path / "m", steps=4, **TINY)

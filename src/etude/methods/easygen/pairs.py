@@ -242,7 +242,10 @@ def _archive(path: Path) -> list[Pair]:
             continue
         caption = parts.get("txt", b"").decode("utf-8", errors="replace").strip()
         if not caption and "json" in parts:
-            stored = json.loads(parts["json"])
+            try:
+                stored = json.loads(parts["json"])
+            except ValueError as error:
+                raise EtudeError(f"{path}: {name}.json is not JSON ({error})", "Mend the archive.") from error
             caption = str(stored.get("caption", "")).strip() if isinstance(stored, dict) else ""
         found.append(Pair(name, Picture(path / name, content=picture), (caption,)))
     return found
