@@ -21,7 +21,7 @@ from etude.methods.easygen.bridge import Bridge, Mode, collate
 from etude.methods.easygen.encoding import ClipEyes, origin_of, read_features
 from etude.methods.easygen.features import DIFFUSED, PATCHES, Origin
 from etude.methods.easygen.knowledge_adapter import KnowledgeAdapter
-from etude.methods.easygen.language_models import LanguageModel, load_language_model
+from etude.methods.easygen.language_models import LanguageModel, load_language_model, with_stored_lora
 from etude.methods.easygen.pairs import Pair
 from etude.methods.easygen.projections import Projection, ProjectionKind
 from etude.methods.easygen.wording import Turn, tokenize
@@ -173,9 +173,7 @@ def load_bridge(folder: str | Path) -> JoinedModel:
             f"{note.llm}: other files than those {path} was aligned with", "Put them back, or align again."
         )
     if (path / "lora").is_dir():
-        from peft import PeftModel
-
-        lm = replace(lm, model=PeftModel.from_pretrained(lm.model, str(path / "lora")).eval())
+        lm = replace(lm, model=with_stored_lora(lm.model, path / "lora"))
     bridge = new_bridge(lm, note)
     bridge.projection.load_state_dict(load_file(path / "projection.safetensors"))
     if bridge.clip_projection is not None:

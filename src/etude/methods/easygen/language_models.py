@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,4 +125,21 @@ def with_lora(model: Any, settings: LoraSettings) -> Any:
     config = LoraConfig(
         r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=targets
     )
-    return get_peft_model(model, config)
+    with _peft_unwarned():
+        return get_peft_model(model, config)
+
+
+def with_stored_lora(model: Any, folder: Path) -> Any:
+    """The model with low-rank updates that were saved."""
+    from peft import PeftModel
+
+    with _peft_unwarned():
+        return PeftModel.from_pretrained(model, str(folder)).eval()
+
+
+@contextmanager
+def _peft_unwarned() -> Iterator[None]:
+    """Peft asks transformers by a name that was replaced there; users can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        yield
