@@ -194,7 +194,7 @@ def sections(history: Sequence[Message], notes: Sequence[str]) -> list[Section]:
             scale = max(1, 192 // picture.width)
             alt = str(part.get("prompt", "a picture of the user"))
             blocks.append(Picture(png_bytes(picture, scale=scale), alt, alt))
-        drawn.append(Section(str(message["role"]), blocks, level=3))
+        drawn.append(Section(str(message["role"]).capitalize(), blocks, level=3))
     if notes:
         drawn.append(Section("Notes", [Text(note) for note in notes], level=3))
     return drawn
