@@ -166,7 +166,7 @@ def fit(
         eval_dataset=evaluation if score is None else train,
         data_collator=collate,
         optimizers=(None if isinstance(optimizer, str) else optimizer(model), None),
-        callbacks=[_Progress(label), _MarkComplete(), *callbacks],
+        callbacks=[_Progress(label), *callbacks, _MarkComplete()],  # whole only with what callbacks store
     )
     trainer.one_cycle = schedule == "onecycle"
     trainer.shuffle, trainer.score = shuffle, score
