@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +17,11 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from etude.errors import EtudeError
 from etude.models.quiet import quiet_transformers
 from etude.render import console
+from etude.training.checkpoints import MarkComplete, last_whole_checkpoint
 
 Schedule = Literal["cosine", "linear", "constant", "onecycle"]
 
 _WEIGHTS = "trained.safetensors"
-_COMPLETE = "complete"
 
 
 @dataclass(frozen=True)
@@ -166,14 +165,14 @@ def fit(
         eval_dataset=evaluation if score is None else train,
         data_collator=collate,
         optimizers=(None if isinstance(optimizer, str) else optimizer(model), None),
-        callbacks=[_Progress(label), *callbacks, _MarkComplete()],  # whole only with what callbacks store
+        callbacks=[_Progress(label), *callbacks, MarkComplete()],  # whole only with what callbacks store
     )
     trainer.one_cycle = schedule == "onecycle"
     trainer.shuffle, trainer.score = shuffle, score
     trainer.remove_callback(_printer())
     if patience is not None and selects:
         trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=patience))
-    checkpoint = _last_whole_checkpoint(out)
+    checkpoint = last_whole_checkpoint(out)
     with quiet_transformers():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     history = [dict(entry) for entry in trainer.state.log_history]
@@ -273,24 +272,6 @@ def _saved_buffers(model: nn.Module) -> dict[str, Tensor]:
     kept = model.state_dict(keep_vars=True)
     trained = {n.rpartition(".")[0] for n, p in model.named_parameters() if p.requires_grad}
     return {n: b for n, b in model.named_buffers() if n in kept and n.rpartition(".")[0] in trained}
-
-
-class _MarkComplete(TrainerCallback):
-    """Marks a checkpoint once all its files are written: one without the mark was cut off by a kill."""
-
-    def on_save(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
-
-
-def _last_whole_checkpoint(out: Path) -> Path | None:
-    whole: list[Path] = []
-    for folder in out.glob("checkpoint-*"):
-        if (folder / _COMPLETE).exists():
-            whole.append(folder)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
 class _Progress(TrainerCallback):

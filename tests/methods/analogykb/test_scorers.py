@@ -243,14 +243,14 @@ def test_a_wrong_kind_of_model_is_refused(files, tmp_path, tiny):
 KILLED = """
 import os, sys
 import etude.training.fitting as fitting
-mark = fitting._MarkComplete.on_save
+mark = fitting.MarkComplete.on_save
 saves = []
 def killing(self, *args, **kwargs):
     mark(self, *args, **kwargs)
     saves.append(1)
     if sys.argv[3] == "kill" and len(saves) == 3:
         os.kill(os.getpid(), 9)
-fitting._MarkComplete.on_save = killing
+fitting.MarkComplete.on_save = killing
 from etude.methods.analogykb import train
 print(train(sys.argv[1], out=sys.argv[2], epochs=10, batch_size=16).train_loss, len(saves))
 """

@@ -102,7 +102,7 @@ kill = float(sys.argv[3])
 class Slow(TrainerCallback):
     def on_step_end(self, *a, **k):
         time.sleep(kill)
-fitting._MarkComplete.on_step_end = Slow.on_step_end
+fitting.MarkComplete.on_step_end = Slow.on_step_end
 from etude.methods.bioelqa import train
 train((Path(sys.argv[1]),), vocab=sys.argv[4], options=5, epochs=6, variants=2, out=Path(sys.argv[2]))
 """

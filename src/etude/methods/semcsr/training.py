@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, PrinterCallback
 
 from etude.errors import EtudeError
-from etude.methods.semcsr.checkpoints import MarkComplete, last_whole_checkpoint, restore, save_trained
+from etude.methods.semcsr.checkpoints import restore, save_trained
 from etude.methods.semcsr.early_stopping import ReportProgress, STSDevelopment, refuse_collapsed
 from etude.methods.semcsr.encoders import Kind, PoolingName, TrainableEncoder, open_encoder
 from etude.methods.semcsr.frozen_lm import LAYER
@@ -39,6 +39,7 @@ from etude.methods.semcsr.static_encoder import DIMENSION
 from etude.methods.semcsr.sts import STSPair, unit_vectors
 from etude.methods.semcsr.triples import Triple, has_negatives
 from etude.models.quiet import quiet_transformers
+from etude.training.checkpoints import MarkComplete, last_whole_checkpoint
 
 Objective: TypeAlias = Literal["triples", "positives", "simcse"]
 RATES = {"full": 5e-5, "frozen-lm": 3e-4, "static": 2e-3}
