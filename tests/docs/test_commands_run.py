@@ -1,0 +1,137 @@
+"""Every command and every Python block of the README and the methods' pages runs, with its page's files."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from tests.docs.pages import ROOT, Command, arguments, python_blocks, shown_commands
+from tests.docs.world import Server, World, served
+
+from etude.cli import main
+from etude.errors import EtudeError
+from etude.models import model_directory
+
+WORLDS = {file.stem for file in (Path(__file__).parent / "worlds").glob("*.py")}
+WANTED = [ROOT / "README.md", *sorted((ROOT / "docs" / "methods").glob("*.md"))]
+PAGES = {page.stem: page for page in WANTED if page.stem.replace("-", "_").lower() in WORLDS}
+FETCHED = ("models", "wheels", "revisions", "word-vectors")  # of the user's cache; all else is the test's own
+
+
+def world_of(page: str) -> World:
+    """The world of a page, in the module named for it."""
+    return importlib.import_module(f"tests.docs.worlds.{page.replace('-', '_').lower()}").WORLD
+
+
+def pages() -> list:
+    """Pages as parameters, slow ones marked."""
+    return [pytest.param(page, marks=[pytest.mark.slow] if world_of(page).slow else []) for page in PAGES]
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of the test's own, in which fetched models are the user's."""
+    from etude.data.store import cache_root
+
+    users, own = cache_root(), tmp_path / "cache"
+
+    def share(embedded: tuple[str, ...]) -> None:
+        for name in embedded:
+            try:
+                model_directory(name)
+            except EtudeError as error:
+                pytest.skip(f"no {name}: {error.problem}")
+        own.mkdir()
+        for name in FETCHED:
+            (users / name).mkdir(parents=True, exist_ok=True)
+            (own / name).symlink_to(users / name)
+        monkeypatch.setenv("ETUDE_CACHE", str(own))
+
+    return share
+
+
+@pytest.mark.parametrize("page", pages())
+def test_all_that_the_page_says_to_run_runs(page, tmp_path, monkeypatch, capfd, own_cache):
+    world = world_of(page)
+    own_cache(world.embedded)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    world.prepare(work)
+    with served() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        for command in shown_commands(PAGES[page]):
+            if not world.left(command.line):
+                for part, act in world.before.items():
+                    if part in command.line:
+                        act(work)
+                run(command, world, server, capfd)
+        assert not server.problems
+        server.answer = world.answer("import")
+        names = world.names(work)
+        for code in python_blocks(PAGES[page]):
+            if not world.left(code):
+                exec(compile(world.swapped(code, of=code), f"{page}.md", "exec"), names)
+    missing = [name for name in world.writes if not Path(name).exists()]
+    assert not missing
+
+
+def run(command: Command, world: World, server: Server, capfd: pytest.CaptureFixture) -> None:
+    """Run one command and look at what it says and writes."""
+    server.answer = world.answer(command.line)
+    tokens = arguments(world.swapped(command.line, of=command.line))
+    tokens = [server.url if before == "--base-url" else token for before, token in zip(["", *tokens], tokens)]
+    expected = 2 if command.shown.startswith("error:") else 0
+    try:
+        main(tokens)
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    said = capfd.readouterr()
+    if SHOW:
+        import time, resource
+
+        with capfd.disabled():
+            print(
+                f"$ etude {' '.join(tokens)}\n{said.out}{said.err}\n#CPU {time.process_time():.1f} + {resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.1f}"
+            )
+    assert status == expected, f"{command.line}\n{said.err}\n{server.problems}"
+    if "--out" in tokens:
+        assert Path(tokens[tokens.index("--out") + 1]).exists(), command.line
+    if expected == 0:
+        printed = " ".join((said.out + said.err).split())
+        missing = [column for column in columns(command.shown) if column not in printed]
+        assert not missing, f"{command.line} does not print {missing} (any more):\n{said.out}"
+
+
+SHOW = bool(os.environ.get("ETUDE_SHOW_DOCS"))
+
+
+def columns(shown: str) -> list[str]:
+    """The column titles of the tables that a page shows, but those that are numbers."""
+    lines = shown.splitlines()
+    heads = [above for above, rule in zip(lines, lines[1:], strict=False) if set(rule.strip()) == {"─"}]
+    words = [word for head in heads for word in re.split(r"\s{2,}", head.strip()) if word]
+    return [word for word in words if not word.isdigit()]
+
+
+def test_every_page_has_a_world_and_every_world_a_page():
+    assert {page.stem.replace("-", "_").lower() for page in WANTED} == WORLDS
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_entry_of_the_table_is_about_what_the_page_does_not_have(page):
+    texts = [command.line for command in shown_commands(PAGES[page])] + python_blocks(PAGES[page])
+    idle = [entry for entry in world_of(page).table if not any(entry.part in text for text in texts)]
+    idle += [
+        entry
+        for entry in world_of(page).table
+        if hasattr(entry, "old") and not any(entry.old in text for text in texts if entry.part in text)
+    ]
+    assert not idle
