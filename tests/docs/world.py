@@ -1,4 +1,4 @@
-"""What a page of the documentation needs to be run: its files, and a table of what is replaced or left out."""
+"""What a page of the documentation needs to be run: its files, and a table of what is replaced."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class World:
         names: Names that the page's Python blocks use without defining them.
         before: What people do by hand before the commands that contain the text.
         writes: Files that the page says are written, beside every `--out`.
+        same: Commands that contain one of these print every word that the page shows.
         embedded: Embedded models that are used as they are.
+        needs: Modules of optional extras; without them the page is skipped.
         slow: Whether the page takes more than about fifteen seconds of processor time.
     """
 
@@ -63,7 +65,9 @@ class World:
     names: Callable[[Path], dict[str, Any]] = lambda folder: {}
     before: dict[str, Callable[[Path], None]] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
+    same: tuple[str, ...] = ()
     embedded: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     slow: bool = False
 
     def left(self, text: str) -> bool:

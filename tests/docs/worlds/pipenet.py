@@ -16,5 +16,6 @@ def prepare(folder: Path) -> None:
 WORLD = World(
     prepare,
     writes=("graphs/graphs.arrow", "graphs/concepts.arrow", "graphs/meta.json", "model/model.safetensors"),
+    same=("build-kg", "ground", "prune"),
     embedded=("minilm",),
 )
