@@ -40,6 +40,5 @@ WORLD = World(
         Swapped("validate", "runs on the package's own words as well", "--data DIR", ""),
         Swapped("Observation(", "the page's ... stands for more rows", ", ...]", "]"),
     ),
-    names=lambda folder: {},
     embedded=("smollm2",),
 )

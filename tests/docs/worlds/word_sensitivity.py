@@ -22,7 +22,17 @@ def names(folder: Path) -> dict[str, Any]:
 
 WORLD = World(
     prepare,
-    table=(Swapped("smollm2", "135M weights take a minute", "smollm2", "tiny"),),
+    table=(
+        Swapped("smollm2", "135M weights take a minute", "smollm2", "tiny"),
+        Swapped("curve raf", "fewer texts and seeds", "--seeds 5", "--seeds 2 --count 2"),
+        Swapped("modify raf", "fewer texts", "--n-train 150", "--n-train 40"),
+        Swapped(
+            "sigmoid",
+            "fewer texts and seeds",
+            "[16, 64, 256]",
+            '[16, 64], embeddings="tiny", seeds=1, count=2',
+        ),
+    ),
     names=names,
     writes=("words/words.html", "curve/report.html", "curve/curve.png", "ws/sensitivity.parquet"),
     embedded=("smollm2",),
