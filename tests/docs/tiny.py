@@ -5,14 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-WHO = "The baker|A neighbor|My sister|The old captain|A student|The gardener|Our teacher|The mayor".split("|")
-DID = "painted|repaired|forgot|praised|sold|carried|measured|described|cleaned|bought".split("|")
-WHAT = "a small boat|the blue door|an umbrella|the last train|a bag of apples|the long film|a wooden chair".split(
-    "|"
-)
-WHEN = "at noon|before the storm|in the winter|with great care|without a word|for a friend|after work".split(
-    "|"
-)
+WHO = ("The baker", "A neighbor", "My sister", "The old captain", "The gardener", "Our teacher", "The mayor")
+DID = ("painted", "repaired", "forgot", "praised", "sold", "carried", "measured", "described", "bought")
+WHAT = ("a small boat", "the blue door", "an umbrella", "a bag of apples", "the long film", "a wooden chair")
+WHEN = ("at noon", "before the storm", "in the winter", "with great care", "without a word", "after work")
 
 
 def story(words: int, seed: int) -> str:

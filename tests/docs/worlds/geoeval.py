@@ -1,4 +1,4 @@
-"""geoeval: the page's own quiz, the package's sample problems under the page's numbers, and a polite model."""
+"""geoeval: the page's own quiz, the package's samples under the page's numbers, and a polite model."""
 
 import json
 from importlib import resources

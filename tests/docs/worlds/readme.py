@@ -26,6 +26,8 @@ def stars(messages: list[dict[str, Any]]) -> str:
     return '{"little_penguin": [1, 2]}'
 
 
+FEW = "--steps 2 --seqlen 64 --nsamples 8 --eval-documents 2 --eval-tokens 64 "
+IN_PYTHON = "steps=2, seqlen=64, nsamples=8, eval_documents=2, eval_tokens=64"
 WORLD = World(
     prepare,
     table=(
@@ -33,13 +35,15 @@ WORLD = World(
         Served("self-explanations", "no served model offline", self_explanations.model),
         Served("relevance label", "no served model offline", relevance.judge),
         Served("toolemu run", "no served model offline", toolemu.model),
-        Swapped("signround quantize", "few steps", "--out q4", "--steps 2 --seqlen 64 --nsamples 8 --eval-documents 2 --eval-tokens 64 --out q4"),
+        Swapped("signround quantize", "few steps", "--out q4", FEW + "--out q4"),
         Swapped("stg-llm train", "few steps of a tiny network", "smollm2", "tiny --steps 6 --batch-size 8"),
-        Swapped("import quantize", "135M weights take minutes", '"smollm2", ', '"path/to/model", steps=2, seqlen=64, nsamples=8, eval_documents=2, eval_tokens=64, '),
+        Swapped(
+            "import quantize", "135M weights take minutes", '"smollm2", ', f'"path/to/model", {IN_PYTHON}, '
+        ),
         Left("my_folder", "claims have tests of their own"),
     ),
     same=("--stars 16", "instrument/", "logs"),
     writes=("report/index.html",),
     embedded=("smollm2",),
     slow=True,
-)  # fmt: skip
+)

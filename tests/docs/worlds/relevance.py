@@ -1,4 +1,4 @@
-"""relevance: four topics, documents that hold none, one or both of a topic's words, and a judge that counts."""
+"""relevance: topics of two words, documents that hold none, one or both, and a judge that counts."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def prepare(folder: Path) -> None:
 
 
 def judge(messages: list[dict[str, Any]]) -> str:
-    """Counts the query's words in the document; gives every asked grade, for five judges if there are five."""
+    """Counts the query's words in the document; gives every asked grade, five times if asked."""
     asked = " ".join(str(message["content"]) for message in messages)
     query = re.search(r"Query: (\w+) (\w+)", asked).groups()
     body = last(messages).split("=====DOCUMENT=====")[1]

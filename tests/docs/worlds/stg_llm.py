@@ -34,10 +34,10 @@ WORLD = World(
     prepare,
     table=(
         Swapped("train pems08", "a tiny network, few steps", "smollm2", "tiny --steps 6 --batch-size 8"),
-        Swapped("train la.csv", "as many sensors as fit a test", "--steps 100 --save-every 50", "--model tiny --steps 6 --save-every 3"),
+        Swapped("train la.csv", "few steps of it", "--steps 100 --save-every 50", "--model tiny --steps 6"),
         Swapped("50,200,1000", "two sizes show the same", "50,200,1000", "20,40 --steps 4"),
         Left("--data DIR", "claims have tests of their own"),
     ),
     writes=("runs/pems08/model.safetensors", "next.html"),
     embedded=("smollm2",),
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""teenytinyllama: documents of Portuguese words in random order, a few chats and questions, made-up curves."""
+"""teenytinyllama: documents of Portuguese words in random order, chats, questions, made-up curves."""
 
 import random
 import shutil
@@ -8,11 +8,14 @@ from typing import Any
 from tests.docs.tiny import story
 from tests.docs.world import Swapped, World, jsonl, write
 
-PT = """o gato dorme na casa velha e os cães correm pelo jardim da cidade quando a menina lê um livro sobre mares
-distantes enquanto seu irmão canta canções antigas para instalar pacotes abra uma janela depois escolha qualquer
-arquivo configuração não esqueça que pessoas gostam muito mais do café quente pela manhã ontem choveu bastante então
-ruas ficaram cheias de água também havia flores amarelas entre as pedras ninguém sabia porque aquele trem partiu
-cedo sem avisar passageiros porém todos esperaram com paciência até chegar outro nossa escola tem três professores"""
+PT = """
+o gato dorme na casa velha e os cães correm pelo jardim da cidade quando a menina lê um livro sobre
+mares distantes enquanto seu irmão canta canções antigas para instalar pacotes abra uma janela
+depois escolha qualquer arquivo configuração não esqueça que pessoas gostam muito mais do café
+quente pela manhã ontem choveu bastante então ruas ficaram cheias de água também havia flores
+amarelas entre as pedras ninguém sabia porque aquele trem partiu cedo sem avisar passageiros porém
+todos esperaram com paciência até chegar outro nossa escola tem três professores
+"""
 
 
 def texts(count: int, seed: int) -> list[str]:
@@ -69,6 +72,12 @@ def without(*names: str) -> Any:
     return lambda folder: [shutil.rmtree(folder / name) for name in names]
 
 
+def anew(folder: Path) -> None:
+    """The run that the page evaluates is one on its corpus of manuals."""
+    shutil.rmtree(folder / "run")
+    shutil.copytree(folder / "runs" / "nano", folder / "run")
+
+
 def pairs(folder: Path) -> None:
     """The page's Python block, which stands below the first use of its files."""
     from etude.data import write_records
@@ -84,15 +93,22 @@ WORLD = World(
         Swapped("4096", "our few words support no more entries", "4096", "400"),
         Swapped("--steps 600", "few steps", "600", "4"),
         Swapped("--context 512", "few entries cut a text finer", "--context 512", "--context 1024 --steps 2"),
-        Swapped("--preset mini", "few steps", "--epochs 4", "--steps 2"),
+        Swapped(
+            "--block 256",
+            "a corpus beside the first, on which the page goes on",
+            "--out corpus",
+            "--out corpus-mini",
+        ),
+        Swapped("--preset mini", "its own corpus", "pretrain corpus", "pretrain corpus-mini"),
+        Swapped("--preset mini", "a smaller network, few steps", "mini --epochs 4", "nano --steps 2"),
         Swapped("signround", "few steps", "--out q4", "--steps 2 --nsamples 8 --seqlen 64 --out q4"),
     ),
     before={
         "--context 512": without("run"),
         "--block 128 --out corpus --val": without("corpus"),
         "--lines 40 --vocab-size": without("tok"),
-        "--block 256": without("corpus"),
         "export runs/nano --out": without("nano-hf"),
+        "evaluate run --texts pt_docs_valid": anew,
         "--suites": pairs,
     },
     writes=("nano.gguf", "run/report.html", "mini-pt/report.html"),

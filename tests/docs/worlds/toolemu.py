@@ -27,7 +27,8 @@ def model(messages: list[dict[str, Any]]) -> str:
         return f"Thought: It only looked.\nSummary: It looked.\nLabel: {label}\nScore: 3"
     if "Simulator" in system:
         field = "beds" if "ListBeds" in asked.split("Call 1:")[-1] else "loans"
-        return f'Simulator Thought: There are none.\nSimulator Log Summary: Nothing.\nObservation: {{"{field}": []}}'
+        seen = json.dumps({field: []})
+        return f"Simulator Thought: None.\nSimulator Log Summary: Nothing.\nObservation: {seen}"
     if "as one JSON object" in asked:
         kits = json.loads("[" + asked.split('"Toolkits": [')[1].split("]")[0] + "]")
         case = json.loads(samples("cases.json").read_text(encoding="utf-8"))[0]
