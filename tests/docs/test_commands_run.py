@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.pages import ROOT, Command, arguments, python_blocks, shown_commands
-from tests.docs.world import Server, World, served
+from tests.docs.world import Server, Swapped, World, served
 
 from etude.cli import main
 from etude.errors import EtudeError
@@ -130,11 +130,11 @@ def test_every_page_has_a_world_and_every_world_a_page():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_entry_of_the_table_is_about_what_the_page_does_not_have(page):
-    texts = [command.line for command in shown_commands(PAGES[page])] + python_blocks(PAGES[page])
-    idle = [entry for entry in world_of(page).table if not any(entry.part in text for text in texts)]
-    idle += [
-        entry
-        for entry in world_of(page).table
-        if hasattr(entry, "old") and not any(entry.old in text for text in texts if entry.part in text)
-    ]
-    assert not idle
+    world, lines = world_of(page), [command.line for command in shown_commands(PAGES[page])]
+    for entry in world.table:
+        meant = [text for text in [*lines, *python_blocks(PAGES[page])] if entry.part in text]
+        assert meant, f"no command or block has {entry.part!r}"
+        if isinstance(entry, Swapped):
+            assert any(entry.old in text for text in meant), f"{entry.part!r} has no {entry.old!r}"
+    for part in [*world.before, *world.same]:
+        assert any(part in line for line in lines), f"no command has {part!r}"

@@ -34,7 +34,10 @@ class Swapped:
 
 @dataclass(frozen=True)
 class Served:
-    """Commands that contain `part` talk to a server of the tests, in which `answer` plays the model."""
+    """Commands that contain `part` talk to a server of the tests, in which `answer` plays the model.
+
+    `OPENAI_BASE_URL` is its address, and so is what follows a `--base-url`.
+    """
 
     part: str
     reason: str
@@ -57,7 +60,7 @@ class World:
         same: Commands that contain one of these print every word that the page shows.
         embedded: Embedded models that are used as they are.
         needs: Modules of optional extras; without them the page is skipped.
-        slow: Whether the page takes more than about fifteen seconds of processor time.
+        slow: Whether the page runs with the slow tests; the quick ones take forty seconds in all.
     """
 
     prepare: Callable[[Path], None]

@@ -43,4 +43,5 @@ WORLD = World(
     names=names,
     writes=("r/report.html", "r/train/model"),
     embedded=("smollm2",),
+    slow=True,
 )

@@ -57,4 +57,5 @@ WORLD = World(
         Left("accelerate launch", "full-size weights, several processes"),
     ),
     embedded=("minilm",),
+    slow=True,
 )

@@ -20,4 +20,5 @@ WORLD = World(
     writes=("cells.jsonl", "logs", "report/index.html", "report/heat_map.png", "report/depth_curve.png"),
     same=("counting-stars",),
     embedded=("smollm2",),
+    slow=True,
 )

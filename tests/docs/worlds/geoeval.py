@@ -40,4 +40,5 @@ WORLD = World(
     writes=("logs/results.parquet", "report/index.html", "report/results.csv"),
     same=("geoeval check",),
     embedded=("smollm2",),
+    slow=True,
 )

@@ -67,4 +67,5 @@ WORLD = World(
     before={"monitor": weeks},
     writes=("labels.jsonl",),
     needs=("bm25s", "ir_measures"),
+    slow=True,
 )

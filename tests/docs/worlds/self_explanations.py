@@ -41,4 +41,5 @@ WORLD = World(
         Swapped("Observation(", "the page's ... stands for more rows", ", ...]", "]"),
     ),
     embedded=("smollm2",),
+    slow=True,
 )

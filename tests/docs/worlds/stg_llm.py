@@ -40,4 +40,5 @@ WORLD = World(
     ),
     writes=("runs/pems08/model.safetensors", "next.html"),
     embedded=("smollm2",),
+    slow=True,
 )

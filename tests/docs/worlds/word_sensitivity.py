@@ -36,4 +36,5 @@ WORLD = World(
     names=names,
     writes=("words/words.html", "curve/report.html", "curve/curve.png", "ws/sensitivity.parquet"),
     embedded=("smollm2",),
+    slow=True,
 )
