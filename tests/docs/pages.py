@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -26,15 +27,45 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return _BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class Command:
+    """An `etude` command of a code block.
+
+    Args:
+        line: As the page has it, on one line.
+        shown: What the block shows below it, up to the next command.
+    """
+
+    line: str
+    shown: str
+
+
+def shown_commands(page: Path) -> list[Command]:
+    """The `etude` commands in the page's code blocks, in the order of reading."""
+    found: list[Command] = []
+    for _, text in blocks(page):
+        line, shown = "", []
+        for read in [*text.replace("\\\n", " ").splitlines(), "$ "]:
+            match = _COMMAND.fullmatch(read.strip())
+            if (match and "│" not in read) or read.startswith("$ "):
+                if line:
+                    found.append(Command(line, "\n".join(shown)))
+                line, shown = " ".join(read.split()) if match else "", []
+            else:
+                shown.append(read)
+    return found
+
+
+def arguments(line: str) -> list[str]:
+    """The arguments of a command's line."""
+    match = _COMMAND.fullmatch(line)
+    assert match, line
+    return shlex.split(match["rest"], comments=True)
+
+
 def commands(page: Path) -> list[list[str]]:
     """Arguments of the `etude` commands in the page's code blocks, in the order of reading."""
-    found = []
-    for _, text in blocks(page):
-        for line in text.replace("\\\n", " ").splitlines():
-            match = _COMMAND.fullmatch(line.strip())
-            if match and "│" not in line:
-                found.append(shlex.split(match["rest"], comments=True))
-    return found
+    return [arguments(command.line) for command in shown_commands(page)]
 
 
 def mentions(page: Path) -> list[list[str]]:

@@ -323,7 +323,7 @@ def test_compare_without_anything_to_score_is_refused(data_folder: Path, tmp_pat
     from etude.data import write_records
 
     write_records(data_folder / "train.jsonl", rows)
-    with pytest.raises(EtudeError, match="nothing to score"):
+    with pytest.raises(EtudeError, match="0 utterances to score"):
         compare(str(data_folder / "train.jsonl"), out=tmp_path / "c")
 
 

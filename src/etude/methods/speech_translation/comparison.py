@@ -129,12 +129,15 @@ def compare(
         choosing = [_told(u, target_lang) for u in read_utterances(dev)]
     if test:
         scored = [_told(u, target_lang) for u in read_utterances(test)]
-    if not scored:
-        raise EtudeError(f"{data}: nothing to score", "Give --test, or rows with split test.")
     if not beams or not seeds or not arms:
         raise EtudeError("compare needs an arm, a seed and a number of beams", "E.g. --arms conv --seeds 0.")
     check_fields(scored, ("st",))
     scored, _ = within_length(scored, SHORTEST, LONGEST)
+    if len(scored) < 2:
+        raise EtudeError(
+            f"{data}: {len(scored)} utterances to score, and paired differences need at least two",
+            "Give --test, or more rows with split test.",
+        )
     designs = {
         arm: arm_design(
             arm, sfm=sfm, llm=llm, ma=ma, budget=budget, head=head, learning_rate=learning_rate,
