@@ -18,4 +18,5 @@ WORLD = World(
     writes=("graphs/graphs.arrow", "graphs/concepts.arrow", "graphs/meta.json", "model/model.safetensors"),
     same=("build-kg", "ground", "prune"),
     embedded=("minilm",),
+    slow=True,
 )

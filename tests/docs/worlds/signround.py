@@ -52,4 +52,5 @@ WORLD = World(
     ),
     names=names,
     writes=("q3/gptq_v2", "cmp"),
+    slow=True,
 )
