@@ -44,7 +44,8 @@ def frechet_distance(real: Tensor, drawn: Tensor, *, look: Look = "inception") -
     needed = ["torchmetrics", *(["torch_fidelity"] if look == "inception" else [])]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        raise EtudeError(f"the Frechet distance needs {', '.join(missing)}", 'pip install "etude[vision]"')
+        extra = "inception" if look == "inception" else "vision"
+        raise EtudeError(f"the Frechet distance needs {', '.join(missing)}", f'pip install "etude[{extra}]"')
     if len(real) < 2 or len(drawn) < 2:
         raise EtudeError(f"{len(drawn)} pictures", "A Frechet distance needs two or more.")
     from torchmetrics.image.fid import FrechetInceptionDistance
