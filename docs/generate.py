@@ -36,7 +36,7 @@ def markdown(block: TableBlock) -> str:
 
 
 def methods_table() -> str:
-    """The eighteen methods: ready ones with a link to their page and their recorded verdicts."""
+    """The eighteen methods with their pages and recorded verdicts."""
     rows = []
     for card in CARDS.values():
         page = f"docs/methods/{card.name}.md"
@@ -45,12 +45,8 @@ def methods_table() -> str:
             ", ".join(f"{p['name']}: {p['verdict']}" for p in card.recorded["parts"]) if card.recorded else ""
         )
         paper = f"[{card.arxiv}](https://arxiv.org/abs/{card.arxiv})"
-        rows.append(
-            (name, "**ready**" if card.status == "ready" else "planned", card.purpose, paper, verdicts)
-        )
-    return markdown(
-        TableBlock(("method", "status", "what it is for", "paper", "claim, as measured here"), rows)
-    )
+        rows.append((name, card.purpose, paper, verdicts))
+    return markdown(TableBlock(("method", "what it is for", "paper", "claim, as measured here"), rows))
 
 
 def claim_section(recorded: dict[str, Any], options: str = "") -> str:
@@ -102,7 +98,7 @@ def pages() -> dict[Path, str]:
     }
     for card in CARDS.values():
         path = ROOT / "docs" / "methods" / f"{card.name}.md"
-        if card.status == "ready" and path.exists():
+        if path.exists():
             text = path.read_text()
             if card.figures:
                 text = replace_part(text, "figures", figures_section(card), path)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from etude.errors import EtudeError
 
@@ -44,15 +43,6 @@ class Card:
         return f"etude.methods.{self.name.replace('-', '_')}"
 
     @property
-    def status(self) -> Literal["ready", "planned"]:
-        """Ready when the package can be imported, else planned."""
-        spec = importlib.util.find_spec("etude.methods")
-        assert spec is not None and spec.submodule_search_locations is not None
-        folder = self.name.replace("-", "_")
-        here = any((Path(p) / folder / "__init__.py").exists() for p in spec.submodule_search_locations)
-        return "ready" if here else "planned"
-
-    @property
     def recorded(self) -> dict[str, Any] | None:
         """The recorded evidence of the claim (`docs/results/NAME.json`), or None when there is none."""
         here = Path(__file__).resolve().parent
@@ -79,16 +69,6 @@ def card(name: str) -> Card:
         f"there is no method {name!r}",
         f"Did you mean {near[0]!r}?" if near else "See the list with: etude list",
     )
-
-
-def ready() -> list[Card]:
-    """Cards of the methods that are installed."""
-    return [c for c in CARDS.values() if c.status == "ready"]
-
-
-def _planned(verbs: str) -> dict[str, str]:
-    """Verbs of a method that is not written yet."""
-    return dict.fromkeys(verbs.split(), "")
 
 
 _ALL = (

@@ -61,8 +61,6 @@ def build_app(arguments: Sequence[str] = ()) -> App:
     add(data, "etude.data.commands:pull", "pull", "Write an embedded sample or a hub data set to a file")
     app.command(data)
     for card in CARDS.values():
-        if card.status != "ready":
-            continue
         method = App(name=card.name, help=f"{card.purpose} (arXiv {card.arxiv}).", group=_METHODS)
         for verb, summary in card.verbs.items():
             add(method, f"{card.package}:{verb.replace('-', '_')}", verb, summary)

@@ -11,6 +11,6 @@ from importlib.util import find_spec
 from etude.catalogue import CARDS
 
 for _card in CARDS.values():
-    if _card.status == "ready" and find_spec(f"{_card.package}.inspect_task") is not None:
+    if find_spec(f"{_card.package}.inspect_task") is not None:
         with suppress(ImportError):
             import_module(f"{_card.package}.inspect_task")

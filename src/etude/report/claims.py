@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from etude.catalogue import CARDS, Card, card, ready
+from etude.catalogue import CARDS, Card, card
 from etude.errors import EtudeError
 from etude.evidence import Evidence, Scale, parse_seeds, run_claim
 from etude.evidence.blocks import evidence_sections
@@ -90,16 +90,12 @@ def claim(
     Raises:
         EtudeError: No such method, data that is missing, or no name given.
     """
-    cards = ready() if all_ else [card(name) for name in names]
+    cards = list(CARDS.values()) if all_ else [card(name) for name in names]
     if not cards:
-        raise EtudeError(
-            "no claim was named", f"Name one of {', '.join(c.name for c in ready())}, or give --all."
-        )
+        raise EtudeError("no claim was named", f"Name one of {', '.join(CARDS)}, or give --all.")
     found: dict[str, Evidence] = {}
     missing: dict[str, str] = {}
     for chosen in cards:
-        if chosen.status != "ready":
-            raise EtudeError(f"{chosen.name} is planned, not ready", "See what is ready with: etude list")
         folder = data / chosen.name if data is not None and len(cards) > 1 else data
         try:
             module = importlib.import_module(f"{chosen.package}.claim")

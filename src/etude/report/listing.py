@@ -25,22 +25,20 @@ class MethodList:
         """One line per method."""
         from etude.render import table
 
-        rows = [(m["name"], m["verdicts"] or m["status"], m["purpose"]) for m in self.methods]
-        return table(("method", "status", "what it is for"), rows)
+        rows = [(m["name"], m["purpose"], m["verdicts"] or "") for m in self.methods]
+        return table(("method", "what it is for", "claim, as measured here"), rows)
 
 
 @dataclass(frozen=True)
 class MethodCard:
-    """One card with its status and its recorded evidence.
+    """One card with its recorded evidence.
 
     Args:
         card: The card as plain data.
-        status: `ready` or `planned`.
         recorded: The recorded evidence as JSON, or None.
     """
 
     card: dict[str, Any]
-    status: str
     recorded: dict[str, Any] | None
 
     def __rich__(self) -> RenderableType:
@@ -51,7 +49,7 @@ class MethodCard:
 
         c = self.card
         parts: list[Any] = [
-            show(Text(f"{c['name']} ({self.status}): {c['purpose']}")),
+            show(Text(f"{c['name']}: {c['purpose']}")),
             show(Text(f"Paper: {c['paper']}, arXiv {c['arxiv']}")),
             show(Text(f"Claim: {c['claim']}")),
             show(Text(f"Data for the claim: {c['data']}")),
@@ -60,8 +58,6 @@ class MethodCard:
         if c["figures"]:
             header, *rows = c["figures"]
             parts.append(table(header, rows, title=f"The paper's figures. {c['figures_note']}".strip()))
-        if self.status == "planned":
-            return Group(*parts)
         if self.recorded is None:
             parts.append(show(Text(f"Nothing recorded yet; run: etude claim {c['name']}")))
         else:
@@ -71,11 +67,9 @@ class MethodCard:
         return Group(*parts)
 
     def _verbs(self) -> RenderableType:
-        from etude.render import Text, show, table
+        from etude.render import table
 
         name, verbs = self.card["name"], self.card["verbs"]
-        if self.status == "planned":
-            return show(Text(f"Verbs: {', '.join(verbs)}"))
         return table(("verb", "what it does"), [(f"etude {name} {v}", s) for v, s in verbs.items()])
 
 
@@ -94,10 +88,10 @@ def show_method(name: str) -> MethodCard:
         EtudeError: There is no such method.
     """
     found = card(name)
-    return MethodCard(asdict(found), found.status, found.recorded)
+    return MethodCard(asdict(found), found.recorded)
 
 
 def _line(c: Card) -> dict[str, Any]:
     recorded = c.recorded
     verdicts = "; ".join(f"{p['name']}: {p['verdict']}" for p in recorded["parts"]) if recorded else None
-    return {"name": c.name, "status": c.status, "purpose": c.purpose, "arxiv": c.arxiv, "verdicts": verdicts}
+    return {"name": c.name, "purpose": c.purpose, "arxiv": c.arxiv, "verdicts": verdicts}
