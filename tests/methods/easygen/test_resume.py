@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from etude.errors import EtudeError
-from etude.methods.easygen import encode, evaluate, train_bidiffuser
+from etude.methods.easygen import evaluate, train_bidiffuser
 from etude.methods.easygen.bidiffuser import BiDiffuser
 from etude.runs import Run
 
@@ -78,7 +78,7 @@ def test_killed_training_ends_with_the_weights_of_an_uninterrupted_one(
         *range(1, 9),
         *range(7, 13),
     ]  # checkpoints at every third step: it went on from the sixth
-    train_bidiffuser(str(pictures), out=tmp_path / "whole", steps=12, **TINY)
+    assert run(code, pictures, tmp_path / "whole", -1, tmp_path / "log of the other") == 0  # as many threads
     name = "unet/diffusion_pytorch_model.safetensors"
     one, other = load_file(tmp_path / "killed" / name), load_file(tmp_path / "whole" / name)
     assert all(torch.equal(one[key], other[key]) for key in one)
@@ -94,7 +94,8 @@ def test_killed_encoding_goes_on_at_the_next_shard(pictures: Path, bidiffuser: P
     assert run(_ENCODE, pictures, bidiffuser, tmp_path / "killed", -1, log) == 0
     read = [line.split() for line in log.read_text().splitlines()]
     assert len(read) == 5 and read[2] == read[3]  # four shards; only the one that was cut off is read again
-    encode(str(pictures), bidiffuser=str(bidiffuser), out=tmp_path / "whole", steps=2, shard_size=3)
+    other = tmp_path / "log of the other"
+    assert run(_ENCODE, pictures, bidiffuser, tmp_path / "whole", -1, other) == 0  # as many threads
     for number in range(4):
         name = f"features-{number:05}.safetensors"
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
