@@ -431,7 +431,7 @@ def test_memory_does_not_grow_with_the_corpus(own: str, tmp_path: Path) -> None:
         peaks.append(int(done.stdout) / 1024)
     grown = (tmp_path / "24.jsonl").stat().st_size / 2**20 - (tmp_path / "6.jsonl").stat().st_size / 2**20
     assert grown > 20
-    assert peaks[1] - peaks[0] < 0.6 * grown  # held in memory, it would be several times `grown`
+    assert peaks[1] - peaks[0] < grown  # held in memory, it would be several times as much
 
 
 def test_pages_of_other_languages_are_prepared_by_the_same_command(
