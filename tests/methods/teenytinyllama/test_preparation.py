@@ -421,17 +421,18 @@ print(status.split("VmHWM:")[1].split()[0])
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from /proc")
 def test_memory_does_not_grow_with_the_corpus(own: str, tmp_path: Path) -> None:
     peaks = []
+    one_heap = {**os.environ, "MALLOC_ARENA_MAX": "1", "RAYON_NUM_THREADS": "1"}  # what threads keep is noise
     for copies in (6, 24):
         rows = (
             {"text": f"{i} {p}\n{i * 31} {p}", "lang": "en"} for i in range(copies * 20) for p in PARAGRAPHS
         )
         source = write_rows(tmp_path / f"{copies}.jsonl", rows)
         command = [sys.executable, "-c", MEMORY, str(source), own, str(tmp_path / f"out{copies}")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=one_heap)
         peaks.append(int(done.stdout) / 1024)
     grown = (tmp_path / "24.jsonl").stat().st_size / 2**20 - (tmp_path / "6.jsonl").stat().st_size / 2**20
     assert grown > 20
-    assert peaks[1] - peaks[0] < grown  # held in memory, it would be several times as much
+    assert peaks[1] - peaks[0] < 0.6 * grown  # held in memory, it would be several times `grown`
 
 
 def test_pages_of_other_languages_are_prepared_by_the_same_command(
