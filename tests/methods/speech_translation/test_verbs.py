@@ -19,7 +19,7 @@ from etude.methods.speech_translation.example_view import show
 from etude.methods.speech_translation.output_journal import Output, OutputJournal
 from etude.methods.speech_translation.published_systems import PRESETS, preset_design, presets
 from etude.methods.speech_translation.quality import word_error_rate
-from etude.methods.speech_translation.systems import Cascade, WhisperTranslate, open_system
+from etude.methods.speech_translation.systems import Cascade, TextTranslator, WhisperTranslate, open_system
 from etude.methods.speech_translation.training_run import train
 from etude.methods.speech_translation.translating import translate
 from etude.methods.speech_translation.translator import Spoken
@@ -195,7 +195,7 @@ def test_the_wer_of_the_cascade_is_its_recognizers(data_folder: Path, llm_folder
             return ["red" for _ in waveforms]
 
     rows = read_utterances(data_folder / "data.tsv")[:4]
-    cascade = Cascade(Hears(), load_language_model(llm_folder), max_tokens=2)
+    cascade = Cascade(Hears(), TextTranslator(load_language_model(llm_folder), max_tokens=2))
     assert evaluate_system(cascade, rows, metrics=("chrf", "wer"), control=False).scores["wer"] == 0.75
 
 
@@ -267,7 +267,9 @@ def test_the_cascade_reads_the_transcript_where_speech_would_stand(llm_folder: s
             return ["red {speech}", "blue"]
 
     language = load_language_model(llm_folder)
-    cascade = Cascade(Hears(), language, prompt="{speech}=", mixer=MixerBlock(chat=False), max_tokens=6)
+    cascade = Cascade(
+        Hears(), TextTranslator(language, prompt="{speech}=", mixer=MixerBlock(chat=False), max_tokens=6)
+    )
     rows = [Utterance(id=i, audio="a.wav", target_lang="de") for i in "ab"]
     made = [m.text for m in cascade.translate([tone(0.3)] * 2, rows)]
     for text, heard in zip(made, ("red ", "blue"), strict=True):

@@ -14,7 +14,7 @@ import torch
 
 from etude.errors import EtudeError
 from etude.evidence import Arm, Measurement
-from etude.methods.speech_translation.audio import Samples, read_audio
+from etude.methods.speech_translation.audio import read_audio
 from etude.methods.speech_translation.character_lm import REPEAT, TRANSLATE, character_lm
 from etude.methods.speech_translation.design import (
     AdapterBlock,
@@ -32,7 +32,7 @@ from etude.methods.speech_translation.recognizers import Whisper
 from etude.methods.speech_translation.speech_encoders import load_speech_encoder
 from etude.methods.speech_translation.spoken_numbers import digit_words, prepare_numbers
 from etude.methods.speech_translation.staged_training import Material, Schedule, StageReport, train_stage
-from etude.methods.speech_translation.systems import TEXT_PROMPT, Cascade
+from etude.methods.speech_translation.systems import TEXT_PROMPT, TextTranslator
 from etude.methods.speech_translation.training_run import with_vocabulary
 from etude.methods.speech_translation.translator import SpeechTranslator
 from etude.methods.speech_translation.utterances import Utterance, read_utterances
@@ -156,13 +156,11 @@ class World:
         templates: dict[str, tuple[str, ...]] = {"st": (TRANSLATE,), "asr": (REPEAT,)}
         return MixerBlock(templates=templates, chat=False)
 
-    def cascade(self, seed: int, recognizer: Any) -> Cascade:
-        """The language model behind a recognizer."""
+    def text_translator(self, seed: int) -> TextTranslator:
+        """The language model on transcripts."""
         language = load_language_model(self.llm_name(seed))
         prompt = TRANSLATE if self.llm == "character" else TEXT_PROMPT
-        return Cascade(
-            recognizer, language, prompt=prompt, mixer=self.mixer, max_tokens=self.budget.max_tokens
-        )
+        return TextTranslator(language, prompt=prompt, mixer=self.mixer, max_tokens=self.budget.max_tokens)
 
     def design(self, la: str, seed: int, *, own: bool = False) -> Design:
         """An arm's design: a stage on transcripts, then one on translations.
@@ -227,9 +225,9 @@ def topline_arm(world: World) -> Arm:
 
     def run(seed: int) -> Measurement:
         test = world.splits[2]
-        cascade = world.cascade(seed, _Named("text"))
+        translator = world.text_translator(seed)
         started = time.perf_counter()
-        texts = cascade.translate_text([u.transcript or "" for u in test], test)
+        texts = translator.translate([u.transcript or "" for u in test], test)
         facts = {"decoding s": round(time.perf_counter() - started, 2), **failure_counts(texts)}
         return _measured(_scores(texts, test), facts)
 
@@ -241,13 +239,13 @@ def cascade_arm(world: World, name: str) -> Arm:
 
     def run(seed: int) -> Measurement:
         test = world.splits[2]
-        cascade = world.cascade(seed, _Named(name))
+        translator = world.text_translator(seed)
         if name == CASCADES[0]:
             (heard, seconds), trained = _whisper_heard(world, test), 0.0
         else:
             heard, seconds, trained = _ctc_heard(world, test, seed)
         started = time.perf_counter()
-        texts = cascade.translate_text(heard, test)
+        texts = translator.translate(heard, test)
         facts = {
             "training s": round(trained, 1),
             "decoding s": round(time.perf_counter() - started + seconds, 2),
@@ -257,16 +255,6 @@ def cascade_arm(world: World, name: str) -> Arm:
         return _measured(_scores(texts, test), facts)
 
     return Arm(name, run)
-
-
-@dataclass(frozen=True)
-class _Named:
-    """Stands where a cascade is given transcripts directly."""
-
-    name: str
-
-    def transcribe(self, waveforms: Sequence[Samples], language: str = "en") -> list[str]:
-        raise NotImplementedError("transcripts are given")
 
 
 def _trained(world: World, design: Design, seed: int) -> tuple[SpeechTranslator, list[StageReport]]:

@@ -10,6 +10,7 @@ Then `train(..., la="every-other")`. An adapter that learns from transcripts ove
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from etude.errors import EtudeError
 from etude.methods.speech_translation.lengths import length_mask
 
 
-class LengthAdapter(nn.Module):
+class LengthAdapter(nn.Module, ABC):
     """Shortens features; what lies behind a length is zero in and need not be zero out.
 
     Args:
@@ -39,6 +40,7 @@ class LengthAdapter(nn.Module):
         super().__init__()
         self.out_width = width
 
+    @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Adapt.
 
@@ -49,7 +51,6 @@ class LengthAdapter(nn.Module):
         Returns:
             (B, N, d') and lengths (B,), at least 1.
         """
-        raise NotImplementedError
 
     def supervised(
         self, x: Tensor, lengths: Tensor, transcripts: Sequence[str | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from etude.methods.speech_translation.length_adapters import build_registered
 from etude.methods.speech_translation.lengths import length_mask
 
 
-class ModalityAdapter(nn.Module):
+class ModalityAdapter(nn.Module, ABC):
     """From the length adapter's space to the language model's.
 
     Args:
@@ -24,9 +25,9 @@ class ModalityAdapter(nn.Module):
     def __init__(self, width: int, out_width: int) -> None:
         super().__init__()
 
+    @abstractmethod
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, d') to (B, N, d_llm); lengths stay."""
-        raise NotImplementedError
 
 
 Kind = TypeVar("Kind", bound=type[ModalityAdapter])

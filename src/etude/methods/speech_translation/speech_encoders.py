@@ -6,6 +6,7 @@ its own training; which of the two is recorded in a translator's config, for mix
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ Window = Literal["true", "padded"]
 HOP = 160  # samples between two mel frames: 10 ms
 
 
-class SpeechEncoder(nn.Module):
+class SpeechEncoder(nn.Module, ABC):
     """A speech foundation model with what identifies its output.
 
     Attributes:
@@ -69,9 +70,9 @@ class SpeechEncoder(nn.Module):
         x, lengths = self.encode(waveforms)
         return x * length_mask(lengths, x.shape[1]).unsqueeze(-1), lengths
 
+    @abstractmethod
     def encode(self, waveforms: Sequence[Samples]) -> tuple[Tensor, Tensor]:
         """As `forward`, without its checks."""
-        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:

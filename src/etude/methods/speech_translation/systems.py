@@ -82,44 +82,31 @@ class EndToEnd:
         return [Spoken(translation_of(m.text, self.task), m.frames, m.speech_tokens) for m in made]
 
 
-class Cascade:
-    """A recognizer, then text translation by the language model.
+class TextTranslator:
+    """Text translation by a language model, as the second half of a cascade.
 
     Args:
-        recognizer: Audio to transcript.
         language: The language model.
-        prompt: Its `{speech}` is where the transcript stands.
+        prompt: Its `{speech}` is where the text stands.
         mixer: How the prompt is put; the language model's chat template by default.
         max_tokens: Of a translation.
     """
 
     def __init__(
         self,
-        recognizer: Recognizer,
         language: LanguageModel,
         *,
         prompt: str = TEXT_PROMPT,
         mixer: MixerBlock | None = None,
         max_tokens: int = 128,
     ) -> None:
-        self.recognizer, self.language, self.prompt = recognizer, language, prompt
+        self.language, self.prompt, self.max_tokens = language, prompt, max_tokens
         self.mixer = PromptMixer(mixer or MixerBlock(), language)
-        self.max_tokens = max_tokens
-        self.name = f"cascade ({recognizer.name}, {language.name})"
-        told = [recognizer.name, getattr(recognizer, "revision", ""), language.revision, prompt, max_tokens]
-        self.identity = content_hash(told)
 
     def translate(
-        self, waveforms: Sequence[Samples], utterances: Sequence[Utterance], *, beams: int = 1
-    ) -> list[Spoken]:
-        """Transcribe, then translate the words."""
-        heard = self.recognizer.transcribe(waveforms, utterances[0].source_lang)
-        return [Spoken(text, 0, 0) for text in self.translate_text(heard, utterances, beams=beams)]
-
-    def translate_text(
         self, texts: Sequence[str], utterances: Sequence[Utterance], *, beams: int = 1
     ) -> list[str]:
-        """The language model's translation of given transcripts."""
+        """The translation of each text into its utterance's target language."""
         rows = []
         for text, utterance in zip(texts, utterances, strict=True):
             prompt = self.mixer.prompt(utterance, "st", template=self.prompt)
@@ -129,6 +116,29 @@ class Cascade:
         with torch.no_grad():
             made = self.language.generate(*self.language.read(rows), max_tokens=self.max_tokens, beams=beams)
         return [self.language.text(ids) for ids in made]
+
+
+class Cascade:
+    """A recognizer, then text translation.
+
+    Args:
+        recognizer: Audio to transcript.
+        translator: Transcript to translation.
+    """
+
+    def __init__(self, recognizer: Recognizer, translator: TextTranslator) -> None:
+        self.recognizer, self.translator = recognizer, translator
+        language = translator.language
+        self.name = f"cascade ({recognizer.name}, {language.name})"
+        told = [recognizer.name, getattr(recognizer, "revision", ""), language.revision]
+        self.identity = content_hash([*told, translator.prompt, translator.max_tokens])
+
+    def translate(
+        self, waveforms: Sequence[Samples], utterances: Sequence[Utterance], *, beams: int = 1
+    ) -> list[Spoken]:
+        """Transcribe, then translate the words."""
+        heard = self.recognizer.transcribe(waveforms, utterances[0].source_lang)
+        return [Spoken(text, 0, 0) for text in self.translator.translate(heard, utterances, beams=beams)]
 
 
 class WhisperTranslate:
@@ -239,7 +249,8 @@ def open_system(
     """
     if model == "cascade":
         whisper = Whisper(sfm, engine=engine)
-        return Cascade(whisper, load_language_model(llm), prompt=prompt or TEXT_PROMPT, max_tokens=max_tokens)
+        language = load_language_model(llm)
+        return Cascade(whisper, TextTranslator(language, prompt=prompt or TEXT_PROMPT, max_tokens=max_tokens))
     if model == "whisper-translate":
         return WhisperTranslate(Whisper(sfm, engine=engine))
     if model in PRESETS and not Path(model).is_dir():
