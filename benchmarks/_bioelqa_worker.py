@@ -3,22 +3,13 @@
 Sides: etude, naive (scipy product and argsort, mention by mention), scispacy (in its own environment).
 """
 
+import contextlib
 import json
-import statistics
 import sys
 import time
 
 from _peak import peak_mb
-
-
-def repeat(work, times):
-    taken, wall = [], []
-    for _ in range(times):
-        started, clock = time.process_time(), time.perf_counter()
-        result = work()
-        taken.append(time.process_time() - started)
-        wall.append(time.perf_counter() - clock)
-    return result, taken, wall
+from _worker_rounds import serve
 
 
 def etude(job):
@@ -31,8 +22,11 @@ def etude(job):
     retriever.fit(job["names"])
     index = retriever.index(retriever.encode(job["names"]), np.array(job["owners"]))
     built = peak_mb() - before
-    found, taken, wall = repeat(lambda: index.top(retriever.encode(job["queries"]), 10), job["times"])
-    return [top.owners.tolist() for top in found], taken, wall, built
+
+    def search():
+        return [top.owners.tolist() for top in index.top(retriever.encode(job["queries"]), 10)]
+
+    return search, built
 
 
 def naive(job):
@@ -59,7 +53,7 @@ def naive(job):
             found.append(best)
         return found
 
-    return *repeat(search, job["times"]), built
+    return search, built
 
 
 def scispacy(job):
@@ -73,7 +67,6 @@ def scispacy(job):
     for name, owner in zip(job["names"], job["owners"], strict=True):
         aliases.setdefault(owner, []).append(name)
     kb = KnowledgeBase([Entity(str(owner), names[0], names[1:]) for owner, names in aliases.items()])
-    sys.stdout, kept = sys.stderr, sys.stdout
     listed, vectorizer, ann = candidate_generation.create_tfidf_ann_index(None, kb)
     generator = candidate_generation.CandidateGenerator(ann, vectorizer, listed, kb)
     built = peak_mb() - before
@@ -85,30 +78,30 @@ def scispacy(job):
             found.append([int(c.concept_id) for c in best])
         return found
 
-    measured = repeat(search, job["times"])
-    sys.stdout = kept
-    return *measured, built
+    return search, built
 
 
 def main():
     side, path = sys.argv[1:]
     with open(path) as handle:
         job = json.load(handle)
-    found, taken, wall, built = {"etude": etude, "naive": naive, "scispacy": scispacy}[side](job)
-    pairs = list(zip(found, job["gold"], strict=True))
-    print(
-        json.dumps(
-            {
-                "cpu": statistics.median(taken),
-                "wall": statistics.median(wall),
-                "first": found,
-                "recall@1": sum(f[:1] == [g] for f, g in pairs) / len(pairs),
-                "recall@10": sum(g in f for f, g in pairs) / len(pairs),
-                "peak": peak_mb(),
-                "index": built,
-            }
-        )
-    )
+    with contextlib.redirect_stdout(sys.stderr):
+        search, built = {"etude": etude, "naive": naive, "scispacy": scispacy}[side](job)
+
+    def work():
+        started = time.process_time()
+        found = search()
+        taken = time.process_time() - started
+        pairs = list(zip(found, job["gold"], strict=True))
+        return {
+            "cpu": taken,
+            "first": found,
+            "recall@1": sum(f[:1] == [g] for f, g in pairs) / len(pairs),
+            "recall@10": sum(g in f for f, g in pairs) / len(pairs),
+            "peak": peak_mb(),
+        }
+
+    serve({"index": built}, work)
 
 
 if __name__ == "__main__":

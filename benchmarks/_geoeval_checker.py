@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from etude.errors import EtudeError
+from benchmarks._comparison import Comparison, Figure, Missing, in_turn, ratios
+from benchmarks._peers import MATH_VERIFY
 from etude.methods.geoeval import answers
 from etude.methods.geoeval.equivalence import check_answer
 
@@ -76,56 +75,61 @@ def theirs(gold: str, pred: str) -> bool:
     return bool(verify(parse(f"${gold}$"), parse(f"${pred}$")))
 
 
-def measure(
-    check: Callable[[str, str], bool], pairs: list[tuple[str, str, bool]], repeats: int
-) -> tuple[list[float], float, list[int]]:
-    """Checks per second of each repetition, share of verdicts as they should be, and which were not."""
-    rates, wrong = [], list[int]()
-    for _ in range(repeats):
-        answers._parse.cache_clear()
-        started = time.process_time()
-        verdicts = [check(gold, pred) for gold, pred, _ in pairs]
-        rates.append(len(pairs) / (time.process_time() - started))
-        wrong = [
-            i for i, (verdict, pair) in enumerate(zip(verdicts, pairs, strict=True)) if verdict != pair[2]
-        ]
-    return rates, 1 - len(wrong) / len(pairs), wrong
+Check, Asked = Callable[[str, str], bool], tuple[str, str, bool]
 
 
-def compare(
-    pairs: list[tuple[str, str, bool]], own: list[tuple[str, str, bool]], repeats: int
-) -> dict[str, Any]:
-    """Both checkers; ours on more of the same pairs, since it is over sooner."""
-    ours(*pairs[0][:2])
-    theirs(*pairs[0][:2])  # both import what they need
-    mine, my_share, _ = measure(ours, own, repeats)
-    peer, peer_share, missed = measure(theirs, pairs, repeats)
-    return {
-        "etude, checks/s": round(statistics.median(mine)),
-        "math-verify, checks/s": round(statistics.median(peer), 1),
-        "ratio": round(statistics.median(mine) / statistics.median(peer), 1),
-        "etude, lowest and highest": f"{min(mine):,.0f} to {max(mine):,.0f}",
-        "math-verify, lowest and highest": f"{min(peer):,.0f} to {max(peer):,.0f}",
-        "repetitions": repeats,
-        "etude, verdicts as they should be": round(my_share, 4),
-        "math-verify, verdicts as they should be": round(peer_share, 4),
-        "math-verify differs on": "; ".join(
-            dict.fromkeys(f"{pairs[i][0]} / {pairs[i][1]}" for i in missed[:200])
-        )[:300],
-    }
+def compare_checkers(repetitions: int) -> Comparison:
+    """Checks a second of both, ours on more of the same pairs, since it is over sooner; and the verdicts."""
+    count = 100
+    figures, missing, details = list[Figure](), list[Missing](), dict[str, Any]()
+    peer_there = MATH_VERIFY.version() is not None
+    kinds = {"plain numbers": plain_pairs(20 * count), "every notation": written_pairs(20 * count)}
+    for kind, pairs in kinds.items():
+        verdicts: dict[str, list[bool]] = {}
+
+        def check_all(
+            name: str, check: Check, some: list[Asked], verdicts: dict[str, list[bool]] = verdicts
+        ) -> None:
+            answers._parse.cache_clear()
+            verdicts[name] = [check(gold, pred) for gold, pred, _ in some]
+
+        ours(*pairs[0][:2])
+        arms = {"etude": lambda check=check_all, pairs=pairs: check("etude", ours, pairs)}
+        if peer_there:
+            theirs(*pairs[0][:2])  # both import what they need
+            arms["math-verify"] = lambda check=check_all, p=pairs: check("math-verify", theirs, p[:count])
+        seconds = in_turn(arms, repetitions)
+        mine = tuple(len(pairs) / taken for taken in seconds["etude"])
+        if kind == "plain numbers":
+            figures.append(
+                Figure(f"checking answers, {kind}", "", "per processor second", mine, 2000, "checks")
+            )
+        found: dict[str, Any] = {"etude, checks/s": round(statistics.median(mine))}
+        found["etude, verdicts as they should be"] = _right(verdicts["etude"], pairs)
+        if peer_there:
+            peer = [count / taken for taken in seconds["math-verify"]]
+            figures.append(
+                Figure(
+                    f"checking answers, {kind}",
+                    "math-verify",
+                    "checks a processor second",
+                    ratios(mine, peer),
+                )
+            )
+            missed = [
+                pair for said, pair in zip(verdicts["math-verify"], pairs, strict=False) if said != pair[2]
+            ]
+            found["math-verify, checks/s"] = round(statistics.median(peer), 1)
+            found["math-verify, verdicts as they should be"] = _right(verdicts["math-verify"], pairs)
+            found["math-verify differs on"] = "; ".join(
+                dict.fromkeys(f"{gold} / {pred}" for gold, pred, _ in missed)
+            )[:300]
+        else:
+            missing.append(Missing(f"checking answers, {kind}", MATH_VERIFY))
+        details[kind] = found
+    return Comparison(figures, missing, details)
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
-    try:
-        import math_verify  # noqa: F401
-    except ImportError as error:
-        raise EtudeError(
-            "the peer of this benchmark is math-verify", "pip install 'etude[geometry]'"
-        ) from error
-    repeats, count = (1, 100) if quick else (3, 400)
-    plain, written = plain_pairs(20 * count), written_pairs(20 * count)
-    return {
-        "plain numbers": {**compare(plain[:count], plain, repeats), "target, checks/s": 2000},
-        "every notation": compare(written[:count], written, repeats),
-        "versions": {"math-verify": version("math-verify"), "sympy": version("sympy")},
-    }
+def _right(verdicts: list[bool], pairs: list[tuple[str, str, bool]]) -> float:
+    hits = [said == pair[2] for said, pair in zip(verdicts, pairs, strict=False)]
+    return round(sum(hits) / len(hits), 4)

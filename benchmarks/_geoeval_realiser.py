@@ -1,9 +1,7 @@
 """geoeval's realizer against FormalGeo's forward search: the same problems in one run, solved within 10 s,
 CPU each.
 
-FormalGeo has an environment of its own, found by `ETUDE_FORMALGEO_PYTHON` (with `formalgeo==0.0.6`), and
-needs its two grammar files (`predicate_GDL.json`, `theorem_GDL.json` of FormalGeo7k v1) in the folder
-`ETUDE_FORMALGEO_GDL`. It is told the answer and stops when it has derived it; the realizer is not told, its
+FormalGeo is told the answer and stops when it has derived it; the realizer is not told, its
 answers are checked after.
 """
 
@@ -17,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks._comparison import Comparison, Figure, Missing
+from benchmarks._peers import FORMALGEO
 from etude.errors import EtudeError
 from etude.methods.geoeval.equivalence import check_answer
 from etude.methods.geoeval.problems import Problem, read_problems
@@ -28,28 +28,30 @@ FIELDS = (
 )  # fmt: skip
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
-    """Both solvers on every fiftieth problem of the even-numbered half (quick: on about five)."""
+def compare_solvers(full: bool, repetitions: int) -> Comparison:
+    """Both solvers, in turn, on every fiftieth problem of the even-numbered half, or on a sixth of these."""
     data = Path(os.environ.get("ETUDE_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
     path = data / "geoeval" / "problems.jsonl"
     if not path.is_file():
         raise EtudeError(f"{path}: no such file", "Set ETUDE_TEST_DATA to the folder of research data.")
-    problems = [p for p in read_problems(path) if int(p.problem_id) % 2 == 0][::50]
-    problems = problems[:: max(1, len(problems) // 5)] if quick else problems
-    ours = _ours(problems)
-    peer = _peer(problems)
-    result: dict[str, Any] = {
-        "problems": len(problems),
-        "limit, s": LIMIT,
-        "realizer": ours,
-        "formalgeo 0.0.6": peer,
-    }
-    if peer.get("solved"):
-        result["ratio: CPU per solved problem, formalgeo / realizer"] = (
-            peer["CPU per solved problem, s"] / ours["CPU per solved problem, s"]
-        )
-        result["ratio: problems solved, realizer / formalgeo"] = ours["solved"] / peer["solved"]
-    return result
+    problems = [p for p in read_problems(path) if int(p.problem_id) % 2 == 0][:: 50 if full else 300]
+    work, python = f"solving {len(problems)} problems within {LIMIT:.0f} s each", FORMALGEO.python()
+    ours, peer = list[dict[str, Any]](), list[dict[str, Any]]()
+    for _ in range(repetitions):
+        ours.append(_ours(problems))
+        if python:
+            peer.append(_peer(problems, python, os.environ["ETUDE_FORMALGEO_GDL"]))
+    details = {"problems": len(problems), "limit, s": LIMIT, "realizer": ours[-1]}
+    if not python:
+        return Comparison([], [Missing(work, FORMALGEO)], details)
+    cost, solved = "CPU per solved problem, s", "solved"
+    name = "FormalGeo's forward search"
+    rounds = list(zip(peer, ours, strict=True))
+    share = tuple(b[solved] / max(a[solved], 1) for a, b in rounds)
+    figures = [Figure(work, name, "problems solved, ours over its own", share, 1)]
+    if spent := tuple(a[cost] / b[cost] for a, b in rounds if a[solved] and b[solved]):
+        figures.insert(0, Figure(work, name, "processor seconds a solved problem", spent, 10))
+    return Comparison(figures, (), {**details, "FormalGeo": peer[-1]})
 
 
 def _summary(solved: list[bool], seconds: list[float], wrong: int) -> dict[str, Any]:
@@ -80,13 +82,10 @@ def _ours(problems: list[Problem]) -> dict[str, Any]:
     return _summary(solved, seconds, wrong)
 
 
-def _peer(problems: list[Problem]) -> dict[str, Any]:
-    python, gdl = os.environ.get("ETUDE_FORMALGEO_PYTHON"), os.environ.get("ETUDE_FORMALGEO_GDL")
-    if not python or not gdl:
-        return {"not run": "set ETUDE_FORMALGEO_PYTHON and ETUDE_FORMALGEO_GDL"}
+def _peer(problems: list[Problem], python: str, gdl: str) -> dict[str, Any]:
     rows = [{name: getattr(p, name) for name in FIELDS} for p in problems]
     done = subprocess.run(
-        [python, str(Path(__file__).with_name("_formalgeo_worker.py")), gdl, str(LIMIT)],
+        [python, str(Path(__file__).with_name("_geoeval_formalgeo.py")), gdl, str(LIMIT)],
         input="".join(json.dumps(row) + "\n" for row in rows),
         capture_output=True,
         text=True,

@@ -3,8 +3,8 @@
     python benchmarks/_idgen_worker.py JOB.json
 
 Group beam search left the core of transformers, so this runs in an interpreter with an older release (see
-benchmarks/idgen.py). The job names the model directory, the texts and a file for what was found; the process
-prints one JSON line: processor seconds of the loop (imports and loading left out) and the version.
+benchmarks/idgen.py). The job names the model directory and the texts; the process
+gives processor seconds of the loop each time it is asked (imports and loading left out), and what was found.
 """
 
 import json
@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 import torch
-import transformers
 from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
+from _worker_rounds import serve
 
-@torch.inference_mode()
-def main(job: dict) -> dict:
+
+def load(job: dict):
     torch.set_num_threads(1)
     model = T5ForConditionalGeneration.from_pretrained(job["model"]).eval()
     tokenizer = PreTrainedTokenizerFast(
@@ -28,10 +28,15 @@ def main(job: dict) -> dict:
         eos_token="</s>",
         unk_token="<unk>",
     )
+    return model, tokenizer
+
+
+@torch.inference_mode()
+def name_all(model, tokenizer, texts: list[str]) -> dict:
     used: set[str] = set()
     ids, candidates = [], []
     started = time.process_time()
-    for text in job["texts"]:
+    for text in texts:
         tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
         penalty, shortest, found = 1.0, 1, None
         while found is None:
@@ -57,9 +62,10 @@ def main(job: dict) -> dict:
         used.add(found.casefold())
         ids.append(found)
     seconds = time.process_time() - started
-    Path(job["out"]).write_text(json.dumps({"ids": ids, "candidates": candidates}))
-    return {"seconds": seconds, "version": transformers.__version__}
+    return {"seconds": seconds, "ids": ids, "candidates": candidates}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(Path(sys.argv[1]).read_text()))))
+    asked = json.loads(Path(sys.argv[1]).read_text())
+    loaded = load(asked)
+    serve({}, lambda: name_all(*loaded, asked["texts"]))

@@ -1,25 +1,26 @@
 """conspemollm and its peers: labels scored in one prefill against `generate`, packed training against TRL.
 
-Classification: 48 texts, SmolLM2, the same prompts; transformers' generate as a careful user calls it (sorted
+Classification: SmolLM2, the same prompts; transformers' generate as a careful user calls it (sorted
 by length, greedy, `max_new_tokens=16`) and as the release does (file order, sampled; up to 64 tokens here
 instead of its 1,024, so the true ratio is larger). Training: `_conspemollm_trainer`, against TRL's SFTTrainer
-with packing and completion-only loss; ours and TRL in turn, the quickest round of each. TRL is taken from
-this environment, or from the interpreter named by ETUDE_TRL_PYTHON (with etude and trl).
+with packing and completion-only loss. TRL is taken from this environment, or from the interpreter named by
+ETUDE_TRL_PYTHON (with etude and trl).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from benchmarks._comparison import Comparison, Figure, Missing, in_turn, ratios
+from benchmarks._peers import TRANSFORMERS, TRL
 from etude.errors import EtudeError
 from etude.methods.conspemollm.affect_tasks import Instruction
 from etude.methods.conspemollm.label_scoring import encoded_answers, label_probabilities
@@ -29,29 +30,37 @@ from etude.methods.conspemollm.tasks import task_named
 from etude.models import load_causal_lm
 
 MODEL = "smollm2"
+PEERS = (TRANSFORMERS, TRL)
+READING = (
+    "On a processor reading costs about as much per token as writing: what is saved is the shared words, "
+    "read once, and the 16 answer tokens; a text of 34 tokens has to be read either way. With solved "
+    "examples in the prompt more is shared."
+)
+WAITED = "The aim is one over 1,024 written tokens, of which 64 were waited for."
 RELEASED = 8  # texts read with the released settings, which are slow
 
 
-def main(*, quick: bool) -> dict[str, Any]:
-    """Texts a second and tokens a second, ours and the peers'.
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """Texts a second and tokens a second, ours and the peers'; `full` reads 48 texts instead of 16."""
+    texts = 48 if full else 16
+    figures, details = list[Figure](), dict[str, Any]()
+    for shots in (0, 4):
+        more, found = labelling(texts, shots, repetitions)
+        figures += more
+        details[f"labelling, {shots} solved examples"] = found
+    if TRL.version() is None and not os.environ.get("ETUDE_TRL_PYTHON"):
+        return Comparison(figures, [Missing("training", TRL)], details)
+    more, details["training"] = training(8 if full else 2, repetitions)
+    return Comparison([*figures, *more], (), details)
 
-    Args:
-        quick: Fewer texts and steps, one round.
-    """
-    return {
-        "threads": torch.get_num_threads(),
-        "labelling": labelling(12 if quick else 48, 0),
-        "labelling with solved examples": labelling(12 if quick else 48, 4),
-        "training": training(3 if quick else 8, 1 if quick else 2),
-    }
 
-
-def labelling(count: int, shots: int) -> dict[str, Any]:
+def labelling(count: int, shots: int, repetitions: int) -> tuple[list[Figure], dict[str, Any]]:
     """Texts a second by label scoring and by generation; which answers name a class, and the right one.
 
     Args:
         count: Texts: our synthetic articles, whose class is known, then tweets.
         shots: Solved examples in each prompt (of the articles; here only the time counts).
+        repetitions: Times that each way is measured.
     """
     lm = load_causal_lm(MODEL)
     task = task_named("judgment")
@@ -65,38 +74,39 @@ def labelling(count: int, shots: int) -> dict[str, Any]:
     ]
     answers = encoded_answers(lm, task.classes)
     label_probabilities(lm, prompts[:2], answers)  # warm
-    ours = _timed(lambda: label_probabilities(lm, prompts, answers).argmax(1))
-    careful = _timed(lambda: _generate(lm, prompts, 16, sort=True, sample=False))
     few = prompts[:RELEASED]
-    release = _timed(lambda: _generate(lm, few, 64, sort=False, sample=True))
+    said: dict[str, Any] = {}
+    ways: dict[str, Callable[[], Any]] = {
+        "labels scored": lambda: label_probabilities(lm, prompts, answers).argmax(1),
+        "generate, 16 tokens": lambda: _generate(lm, prompts, 16, sort=True, sample=False),
+        "generate as released, 64 of 1,024 tokens": lambda: _generate(lm, few, 64, sort=False, sample=True),
+    }
+    arms = {way: lambda way=way, work=work: said.__setitem__(way, work()) for way, work in ways.items()}
+    seconds = in_turn(arms, repetitions)
+    scored, careful, release = ways
+    read = {scored: [(int(at),) for at in said[scored]]}
+    read |= {way: [task.read(one) for one in said[way]] for way in (careful, release)}
 
-    def row(timed: Timed, said: list[tuple[int, ...] | None]) -> dict[str, float]:
-        pairs = zip(said, articles, strict=False)
+    def row(way: str) -> dict[str, Any]:
+        pairs = zip(read[way], articles, strict=False)
         return {
-            "texts/s": len(said) / timed.wall,
-            "texts/CPU s": len(said) / timed.cpu,
-            "name a class": sum(one is not None for one in said) / len(said),
+            "way": way,
+            "texts/CPU s": len(read[way]) / statistics.median(seconds[way]),
+            "name a class": sum(one is not None for one in read[way]) / len(read[way]),
             "right, of the articles": sum(one == true.labels for one, true in pairs)
-            / min(len(said), len(articles)),
+            / min(len(read[way]), len(articles)),
         }
 
-    return {
-        "texts": len(texts),
-        "tokens of a prompt": sum(map(len, prompts)) / len(prompts),
-        "ways": [
-            {"way": "labels scored", **row(ours, [(int(at),) for at in ours.result])},
-            {"way": "generate, 16 tokens", **row(careful, [task.read(one) for one in careful.result])},
-            {
-                "way": "generate as released, 64 of 1,024 tokens",
-                **row(release, [task.read(one) for one in release.result]),
-            },
-        ],
-        "ratio to generate": {"wall": careful.wall / ours.wall, "CPU": careful.cpu / ours.cpu},
-        "ratio to the released settings": {
-            "wall": release.wall / len(few) / (ours.wall / len(texts)),
-            "CPU": release.cpu / len(few) / (ours.cpu / len(texts)),
-        },
-    }
+    work = f"labels of {count} texts" + (f", {shots} solved examples in each prompt" if shots else "")
+    slower = [one * len(texts) / len(few) for one in seconds[release]]  # to the same number of texts
+    figures = [
+        Figure(work, "transformers' generate, 16 tokens", "processor seconds",
+               ratios(seconds[careful], seconds[scored]), 5, if_missed=READING),
+        Figure(work, "generate as released, 64 of its 1,024 tokens", "processor seconds",
+               ratios(slower, seconds[scored]), 30, if_missed=WAITED),
+    ]  # fmt: skip
+    details = {"tokens of a prompt": sum(map(len, prompts)) / len(prompts), "ways": list(map(row, ways))}
+    return figures, details
 
 
 def _generate(lm: Any, prompts: list[list[int]], tokens: int, *, sort: bool, sample: bool) -> list[str]:
@@ -123,50 +133,26 @@ def _generate(lm: Any, prompts: list[list[int]], tokens: int, *, sort: bool, sam
     return said
 
 
-def training(steps: int, rounds: int) -> dict[str, Any]:
+def training(steps: int, repetitions: int) -> tuple[list[Figure], dict[str, Any]]:
     """Tokens a second of both trainers, in turn and each in a process of its own, and their memory."""
     peer = os.environ.get("ETUDE_TRL_PYTHON", sys.executable)
     found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
-    for _ in range(rounds):
+    for _ in range(repetitions):
         for name, python in (("ours", sys.executable), ("trl", peer)):
             done = subprocess.run(
                 [python, "-m", "benchmarks._conspemollm_trainer", name, str(steps)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
-            if done.returncode and "No module named 'trl'" in done.stderr:
-                return {**_best(found["ours"]), "TRL": "not installed; see the head of this file"}
             if done.returncode:
                 raise EtudeError(f"{name}: {done.stderr[-300:]}", "Check ETUDE_TRL_PYTHON.")
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
-    ours, theirs = _best(found["ours"]), _best(found["trl"])
-    return {
-        "ours": ours,
-        "TRL with packing": theirs,
-        "ratio": {name: ours[name] / theirs[name] for name in ours if name != "tokens"},
-    }
-
-
-def _best(rounds: list[dict[str, float]]) -> dict[str, float]:
-    """The quickest round: what else runs on the machine only ever makes it slower."""
-    return max(rounds, key=lambda one: one["tokens/CPU s"])
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What some work gave and took.
-
-    Args:
-        result: What it gave.
-        wall: Seconds on the clock.
-        cpu: Seconds of this process on all cores: fair on a machine that does other things, too.
-    """
-
-    result: Any
-    wall: float
-    cpu: float
-
-
-def _timed(work: Callable[[], Any]) -> Timed:
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    return Timed(result, time.perf_counter() - wall, time.process_time() - cpu)
+    columns = {name: {key: [one[key] for one in many] for key in many[0]} for name, many in found.items()}
+    mine, theirs = columns["ours"], columns["trl"]
+    rate, memory = "tokens/CPU s", "highest memory, MiB"
+    work = "training SmolLM2 with LoRA on packs of 512 tokens"
+    figures = [
+        Figure(work, "TRL with packing", "tokens a processor second", ratios(mine[rate], theirs[rate]), 0.9),
+        Figure(work, "TRL with packing", "highest memory", ratios(theirs[memory], mine[memory]), 1),
+    ]
+    medians = {n: {k: statistics.median(v) for k, v in one.items()} for n, one in columns.items()}
+    return figures, medians

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from benchmarks import _geoeval_checker, _geoeval_realiser
+from benchmarks._comparison import Comparison
+from benchmarks._peers import FORMALGEO, MATH_VERIFY
+
+PEERS = (MATH_VERIFY, FORMALGEO)
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
-    """Both measurements; each says at its file's top what its peer needs."""
-    return {"checker": _geoeval_checker.main(quick=quick), "realizer": _geoeval_realiser.main(quick=quick)}
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """Both measurements; `full` solves all problems of the sample, else every sixth."""
+    checker = _geoeval_checker.compare_checkers(repetitions)
+    realizer = _geoeval_realiser.compare_solvers(full, repetitions)
+    figures = [*checker.figures, *realizer.figures]
+    missing = [*checker.missing, *realizer.missing]
+    return Comparison(figures, missing, {"checker": checker.details, "realizer": realizer.details})

@@ -2,79 +2,107 @@
 
 Constrained search: the same model, tree and beams through transformers' `generate(prefix_allowed_tokens_fn)`,
 whose function looks up a ready dictionary. Id generation: the published loop, one item at a time through
-transformers' group beam search, which left that library's core: an interpreter with an older release is named
-by ETUDE_GROUP_BEAMS_PYTHON, made once by
-
-    python -m venv peer && peer/bin/pip install torch "transformers==4.46.3"
-
-Without it that part is left out. Models are untrained: what weights say does not change what a step costs.
-Seconds of these two parts are the processor's, of one thread: other work on the machine does not count.
+transformers' group beam search, which left that library's core: an interpreter with an older release does
+it. Models are untrained: what weights say does not change what a step costs. Seconds of these two parts are
+the processor's, of one thread: other work on the machine does not count.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 from benchmarks import _idgen_catalogue as made_up
+from benchmarks._comparison import Comparison, Figure, Missing, Worker, in_turn, ratios
 from benchmarks._idgen_training import packed_training
-from etude.errors import EtudeError
+from benchmarks._peers import GROUP_BEAMS, TRANSFORMERS
 from etude.methods.idgen import IdGenerator, Item, TokenTrie, constrained_beam_search, tree_decoder
 from etude.methods.idgen.beam_source import BeamSource
 from etude.render import console
 
 WORKER = Path(__file__).with_name("_idgen_worker.py")
 BEAMS, K = 20, 10
+PEERS = (TRANSFORMERS, GROUP_BEAMS)
+DECODER = (
+    "With t5-small's width the decoder itself, which both sides must run, is most of the work, and "
+    "normalizing over the whole vocabulary needs every logit."
+)
+ARITHMETIC = (
+    "A batch removes overhead and repeated reading of weights, not arithmetic: with the model of "
+    "t5-small's size one core multiplies at 55 GFLOP/s in the first round, near what it can do. These "
+    "weights are random, so the few items whose candidates are all taken go through many rounds alone, on"
+    " both sides."
+)
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
-    """Users, items and tokens a second, ours and the peer's, and their ratios.
-
-    Args:
-        quick: Fewer users and items, tiny models alone.
-    """
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """Users and items a second, ours over the peers'; `full` has larger models and trains packed, too."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return {
-            "constrained search, users/s": constrained_search(quick=quick),
-            "id generation, items/s": id_generation(quick=quick),
-            "packed training": packed_training(quick=quick),
-        }
+        figures, details = constrained_search(full, repetitions)
+        found: dict[str, Any] = {"constrained search": details}
+        missing = []
+        if peer := GROUP_BEAMS.python():
+            more, found["id generation"] = id_generation(peer, full, repetitions)
+            figures += more
+        else:
+            missing.append(Missing("making unique ids", GROUP_BEAMS))
+        if full:
+            found["packed training"] = packed_training()
+        return Comparison(figures, missing, found)
     finally:
         torch.set_num_threads(threads)
 
 
-def constrained_search(*, quick: bool) -> list[dict[str, Any]]:
+def constrained_search(full: bool, repetitions: int) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Users/s of the same top-k; both normalizations, with and without seen items."""
-    items = 678 if quick else 12101
+    items = 12101
     rows = made_up.id_rows(items)
     vocabulary = made_up.WORDS + 3
-    cases = [("causal, 64 wide", made_up.causal(vocabulary), 32, 90)]
-    cases += [("T5, 64 wide", made_up.t5("tiny", vocabulary), 32, 90)]
-    if not quick:
-        cases += [("T5 of t5-small's size", made_up.t5("small", 32128), 8, 90)]
-    found = []
-    for name, model, users, length in cases:
+    users = 32 if full else 8
+    cases = [
+        ("causal, 64 wide", made_up.causal(vocabulary), users, 90),
+        ("T5, 64 wide", made_up.t5("tiny", vocabulary), users, 90),
+        ("T5 of t5-small's size", made_up.t5("small", 32128), 8 if full else 2, 90),
+    ]
+    figures, found = list[Figure](), list[dict[str, Any]]()
+    for name, model, count, length in cases:
         for normalize, filtered in (("allowed", False), ("vocabulary", False), ("vocabulary", True)):
-            found.append(
-                {"model": name, "items": items, "normalized over": normalize, "seen filtered": filtered}
-                | _search_case(model, rows, users, length, normalize, filtered)
+            taken, same = _search_case(model, rows, count, length, normalize, filtered, repetitions)
+            how = f"{name}, over {'allowed tokens' if normalize == 'allowed' else 'the vocabulary'}"
+            figures.append(
+                Figure(
+                    f"constrained search, {items:,} items: {how}" + (", seen items filtered" * filtered),
+                    "transformers' generate(prefix_allowed_tokens_fn=...)",
+                    "processor seconds",
+                    ratios(taken["transformers"], taken["etude"]),
+                    5,
+                    if_missed=DECODER,
+                )
             )
+            rates = {f"{who}, users/s": count / median(one) for who, one in taken.items()}
+            found.append({"model": how, "seen filtered": filtered, **rates, "same top 10": same})
             console().print(json.dumps(found[-1]))
-    return found
+    return figures, found
 
 
 def _search_case(
-    model: Any, rows: list[tuple[int, ...]], users: int, length: int, normalize: str, filtered: bool
-) -> dict[str, Any]:
+    model: Any,
+    rows: list[tuple[int, ...]],
+    users: int,
+    length: int,
+    normalize: str,
+    filtered: bool,
+    repetitions: int,
+) -> tuple[dict[str, list[float]], float | None]:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(3, made_up.WORDS, (users, length), generator=generator)
     mask = torch.ones_like(ids)
@@ -93,24 +121,17 @@ def _search_case(
     def peer() -> list[list[int]]:
         return _peer_search(model, ids, mask, rows, normalize, seen)
 
-    ours()
-    repeats = 5
-    started = time.process_time()
-    for _ in range(repeats):
-        mine = ours()
-    our_seconds = (time.process_time() - started) / repeats
-    started = time.process_time()
-    theirs = peer()
-    peer_seconds = time.process_time() - started
-    return {
-        "ours": users / our_seconds,
-        "transformers": users / peer_seconds,
-        "ratio": peer_seconds / our_seconds,
-        # with seen items the peer has more beams and drops items afterwards: another search, not compared
-        "users with the same top 10": None
-        if filtered
-        else sum(a == b for a, b in zip(mine, theirs, strict=True)) / users,
-    }
+    said: dict[str, list[list[int]]] = {}
+    taken = in_turn(
+        {
+            "etude": lambda: said.__setitem__("etude", ours()),
+            "transformers": lambda: said.__setitem__("transformers", peer()),
+        },
+        repetitions,
+    )
+    same = sum(a == b for a, b in zip(said["etude"], said["transformers"], strict=True)) / users
+    # with seen items the peer has more beams and drops items afterwards: another search, not compared
+    return taken, None if filtered else same
 
 
 def _peer_search(
@@ -158,52 +179,53 @@ def _peer_search(
     return [items[:K] for items in found]
 
 
-def id_generation(*, quick: bool) -> list[dict[str, Any]] | str:
+def id_generation(peer: str, full: bool, repetitions: int) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Items/s of unique ids for the same texts; also whether both wrote the same candidates."""
-    peer = os.environ.get("ETUDE_GROUP_BEAMS_PYTHON")
-    if not peer:
-        return "left out: set ETUDE_GROUP_BEAMS_PYTHON"
-    found = []
-    for size, items in [("tiny", 64)] if quick else [("tiny", 512), ("small", 48)]:
+    figures, found = list[Figure](), list[dict[str, Any]]()
+    for size, items in (("tiny", 512 if full else 64), ("small", 48 if full else 4)):
         with tempfile.TemporaryDirectory() as folder:
-            found.append(_generation_case(peer, Path(folder), size, items))
-            console().print(json.dumps(found[-1]))
-    return found
+            taken, more = _generation_case(peer, Path(folder), size, items, repetitions)
+        figures.append(
+            Figure(
+                f"unique ids for {items} items, {'T5, 64 wide' if size == 'tiny' else 't5-small by size'}",
+                "transformers' group beam search, one item at a time",
+                "processor seconds",
+                ratios(taken["transformers"], taken["etude"]),
+                20,
+                if_missed=ARITHMETIC,
+            )
+        )
+        found.append(more)
+        console().print(json.dumps(more))
+    return figures, found
 
 
-def _generation_case(peer: str, folder: Path, size: str, items: int) -> dict[str, Any]:
+def _generation_case(
+    peer: str, folder: Path, size: str, items: int, repetitions: int
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
     model, tokenizer = made_up.t5(size, 5003 if size == "tiny" else 32128), made_up.tokenizer()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     lines = made_up.texts(items)
-    job = {"model": str(folder), "texts": lines, "out": str(folder / "peer.json")}
+    job = {"model": str(folder), "texts": lines}
     (folder / "job.json").write_text(json.dumps(job))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-    done = subprocess.run(
-        [peer, str(WORKER), str(folder / "job.json")],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    if done.returncode:
-        raise EtudeError(f"the peer failed: {done.stderr.strip()[-300:]}", "Run the worker by hand.")
-    measured = json.loads(done.stdout.strip().splitlines()[-1])
-    theirs = json.loads((folder / "peer.json").read_text())
+    worker = Worker([peer, str(WORKER), str(folder / "job.json")], environment=environment, cwd=folder)
     source = BeamSource(model, tokenizer)
-    same = source.candidates(lines, source.rounds[0])
     catalogue = [Item(item_id=f"{number:05}", text=line) for number, line in enumerate(lines)]
     generator = IdGenerator(source, batch_size=64 if size == "tiny" else 16)
-    started = time.process_time()
-    named = generator.generate(catalogue)
-    seconds = time.process_time() - started
-    ours, others = items / seconds, items / measured["seconds"]
-    return {
+    taken: dict[str, list[float]] = {"etude": [], "transformers": []}
+    for _ in range(repetitions):
+        theirs = worker.round()
+        taken["transformers"].append(theirs["seconds"])
+        started = time.process_time()
+        named = generator.generate(catalogue)
+        taken["etude"].append(time.process_time() - started)
+    worker.close()
+    same = source.candidates(lines, source.rounds[0])
+    return taken, {
         "model": f"T5 {size}",
-        "peer": f"transformers {measured['version']}, one at a time",
-        "ours": ours,
-        "one at a time": others,
-        "ratio": ours / others,
+        **{f"{who}, items/s": items / median(one) for who, one in taken.items()},
         "items with the same ten candidates": sum(
             a == b for a, b in zip(same, theirs["candidates"], strict=True)
         )

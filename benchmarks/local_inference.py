@@ -1,73 +1,70 @@
 """Local inference of smollm2: ours on transformers (float32), and llama.cpp (Q4_1) through xllamacpp.
 
 The work is what prompted methods do: read a prompt and write 32 tokens; or read it and score answers.
-Prompts are English prose, other in each row and repetition. Cells of more than `largest` or fewer than
-`smallest` prompt tokens are not run, and say so; the three largest take the better part of an hour:
+Prompts are English prose, other in each row and repetition. The three
+largest cells, of more than 8,000 prompt tokens, take the better part of an hour a repetition:
 
-    python -c "from benchmarks.local_inference import main; print(main(smallest=8001, largest=128_000))"
+  python -c "from benchmarks.local_inference import measure; print(measure(1, smallest=8001, largest=9**9))"
 """
 
 from __future__ import annotations
 
 import gc
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from itertools import count
 from typing import Any
 
+from benchmarks._comparison import Comparison, Figure, Missing, ratios
+from benchmarks._peers import LLAMA_CPP, TRANSFORMERS
 from etude.data import prose
 from etude.models import CausalLM, load_causal_lm
 from etude.models.embedded import gguf_file
 from etude.models.generation import generate_batch, prefill, score_batch
 from etude.render import console
 
+PEERS = (LLAMA_CPP, TRANSFORMERS)
 NEW = 32  # tokens written per row
 LENGTHS, ROWS = (100, 1000, 4000), (1, 8, 32)
 
 Rows = list[list[int]]
 
 
-def main(*, quick: bool = False, smallest: int = 0, largest: int = 8000) -> dict[str, Any]:
-    """Measure both engines, interleaved; see the module's docstring."""
-    import torch
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """Measure both engines in turn; by default up to 1,000 prompt tokens, with `full` up to 8,000."""
+    return measure(repetitions, largest=8000 if full else 1000)
 
+
+def measure(repetitions: int, *, smallest: int = 0, largest: int) -> Comparison:
+    """Cells of at least `smallest` and at most `largest` prompt tokens."""
     lm = load_causal_lm("smollm2", device="cpu")
     stream = _rows(lm)
-    cells = [(length, rows) for length in LENGTHS for rows in ROWS]
-    if quick:
-        largest = min(largest, 1000)
-    generation: list[dict[str, Any]] = []
-    scoring: list[dict[str, Any]] = []
-    for length, rows in cells:
-        if not smallest <= length * rows <= largest:
-            note = f"not run: outside {smallest} to {largest} tokens"
-            generation.append({"prompt": length, "rows": rows, "note": note})
-            continue
-        repetitions = 1 if quick or length * rows > 2000 else 3
-        server = Llama(rows, length + NEW + 8)
-        arms = {
-            "ours": lambda batch: sum(len(one.tokens) for one in generate_batch(lm, batch, max_tokens=NEW)),
-            "llama.cpp": server.generate,
-        }
-        generation.append(_cell(length, rows, arms, stream, repetitions))
-        console().print(f"local_inference: {generation[-1]}")
-        if length * rows <= 1000:
-            arms = {"ours": lambda batch: _score(lm, batch), "llama.cpp": server.score}
-            scoring.append(_cell(length, rows, arms, stream, repetitions))
-        del server, arms
-        gc.collect()
-    return {
-        "generation": generation,
-        "scoring": scoring,
-        "sharing": _sharing(lm, stream, 1 if quick else 3),
-        "one at a time": _one_at_a_time(lm, stream, 1 if quick else 3),
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "versions": {name: metadata.version(name) for name in ("torch", "transformers", "xllamacpp")},
-    }
+    there = LLAMA_CPP.version() is not None
+    figures, cells = list[Figure](), list[dict[str, Any]]()
+    for length in LENGTHS:
+        for rows in ROWS if there else ():
+            if not smallest <= length * rows <= largest:
+                continue
+            server = Llama(rows, length + NEW + 8)
+            work = {f"writing {NEW} tokens": (lambda batch: _written(lm, batch), server.generate)}
+            if length * rows <= 1000:
+                work["scoring four answers"] = (lambda batch: _score(lm, batch), server.score)
+            for name, (ours, theirs) in work.items():
+                arms = {"ours": ours, "llama.cpp": theirs}
+                what = f"{name} after {rows} x {length} tokens, SmolLM2"
+                figure, cell = _cell(what, "llama.cpp, Q4_1", length, rows, arms, stream, repetitions)
+                figures.append(figure)
+                cells.append(cell)
+                console().print(f"local_inference: {cell}")
+            del server
+            gc.collect()
+    for more in (_sharing, _one_at_a_time):
+        figure, cell = more(lm, stream, repetitions)
+        figures.append(figure)
+        cells.append(cell)
+    missing = [] if there else [Missing("writing and scoring by SmolLM2", LLAMA_CPP)]
+    return Comparison(figures, missing, {"cells": cells})
 
 
 class Llama:
@@ -120,58 +117,57 @@ def _rows(lm: CausalLM) -> Iterator[Callable[[int, int], Rows]]:
 
 
 def _cell(
+    what: str,
+    peer: str,
     length: int,
     rows: int,
     arms: dict[str, Callable[[Rows], int]],
     stream: Iterator[Callable[[int, int], Rows]],
     repetitions: int,
-) -> dict[str, Any]:
-    """Seconds (wall and CPU) of each arm and their ratio, the peer over ours."""
+) -> tuple[Figure, dict[str, Any]]:
+    """Wall seconds of each arm, and their ratio, the second over the first; also processor seconds."""
     wall: dict[str, list[float]] = {name: [] for name in arms}
     cpu: dict[str, list[float]] = {name: [] for name in arms}
-    written = {}
     for _ in range(repetitions):
         batch = next(stream)(length, rows)
         for name, work in arms.items():
             wall_start, cpu_start = time.perf_counter(), time.process_time()
-            written[name] = work(batch)
+            work(batch)
             wall[name].append(time.perf_counter() - wall_start)
             cpu[name].append(time.process_time() - cpu_start)
-    ours, peer = arms
-    ratios = [b / a for a, b in zip(wall[ours], wall[peer], strict=True)]
-    return {
-        "prompt": length,
-        "rows": rows,
+    first, second = arms
+    found = {
+        "work": what,
         **{f"{name} s": statistics.median(wall[name]) for name in arms},
         **{f"{name} CPU s": statistics.median(cpu[name]) for name in arms},
-        f"{peer} / {ours}": statistics.median(ratios),
-        "spread": f"{min(ratios):.2f} to {max(ratios):.2f}",
-        f"{peer} / {ours}, CPU": statistics.median(cpu[peer]) / statistics.median(cpu[ours]),
-        "tokens written": " and ".join(str(written[name]) for name in arms),
-        "repetitions": repetitions,
     }
+    return Figure(what, peer, "wall seconds", ratios(wall[second], wall[first])), found
 
 
-def _sharing(lm: CausalLM, stream: Iterator[Callable[[int, int], Rows]], repetitions: int) -> dict[str, Any]:
+def _written(lm: CausalLM, batch: Rows) -> int:
+    return sum(len(one.tokens) for one in generate_batch(lm, batch, max_tokens=NEW))
+
+
+def _sharing(
+    lm: CausalLM, stream: Iterator[Callable[[int, int], Rows]], repetitions: int
+) -> tuple[Figure, dict[str, Any]]:
     """Eight rows of 500 tokens that share their first 400: read once, against read in each row."""
 
     def shared(batch: Rows) -> int:
-        head = batch[0][:400]
-        tails = [row[400:] for row in batch]
-        return sum(
-            len(one.tokens) for one in generate_batch(lm, tails, prefix=prefill(lm, head), max_tokens=NEW)
-        )
+        tails, prefix = [row[400:] for row in batch], prefill(lm, batch[0][:400])
+        return sum(len(one.tokens) for one in generate_batch(lm, tails, prefix=prefix, max_tokens=NEW))
 
     def apart(batch: Rows) -> int:
-        rows = [batch[0][:400] + row[400:] for row in batch]
-        return sum(len(one.tokens) for one in generate_batch(lm, rows, max_tokens=NEW))
+        return _written(lm, [batch[0][:400] + row[400:] for row in batch])
 
-    return _cell(500, 8, {"shared": shared, "apart": apart}, stream, repetitions)
+    what = f"writing {NEW} tokens after 8 x 500 tokens, 400 of them shared"
+    arms = {"shared": shared, "apart": apart}
+    return _cell(what, "ours, the shared tokens read in each row", 500, 8, arms, stream, repetitions)
 
 
 def _one_at_a_time(
     lm: CausalLM, stream: Iterator[Callable[[int, int], Rows]], repetitions: int
-) -> dict[str, Any]:
+) -> tuple[Figure, dict[str, Any]]:
     """Eight rows of 100 tokens: ours against the `generate` of transformers, one row after the other."""
     import torch
 
@@ -185,7 +181,6 @@ def _one_at_a_time(
             written += int(made.shape[1]) - len(row)
         return written
 
-    def ours(batch: Rows) -> int:
-        return sum(len(one.tokens) for one in generate_batch(lm, batch, max_tokens=NEW))
-
-    return _cell(100, 8, {"ours": ours, "transformers generate": plain}, stream, repetitions)
+    arms = {"ours": lambda batch: _written(lm, batch), "transformers": plain}
+    peer = "transformers' generate, one row after the other"
+    return _cell(f"writing {NEW} tokens after 8 x 100 tokens", peer, 100, 8, arms, stream, repetitions)

@@ -1,23 +1,22 @@
 """relevance: grades by log-probability against a written JSON answer, and overhead beside ragelo's RDNAM.
 
 Both sides of the second part ask the same local stub server, which answers at once, about the same pairs:
-what is measured is the program around the calls. ragelo lives in an environment of its own, whose python is
-named by ETUDE_RAGELO_PYTHON (`python -m venv E; E/bin/pip install ragelo`); without it that part is left out.
+what is measured is the program around the calls.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks._comparison import Comparison, Figure, Missing, in_turn, ratios
+from benchmarks._peers import RAGELO
 from etude.errors import EtudeError
 from etude.methods.relevance.answers import USABLE
 from etude.methods.relevance.collection import Pair
@@ -26,6 +25,12 @@ from etude.methods.relevance.wording import RelevancePrompt
 from etude.models import chat_model
 
 WORKER = Path(__file__).with_name("_relevance_worker.py")
+PEERS = (RAGELO,)
+OVERHEAD = "300 pairs, a server that answers at once"
+READING = (
+    "Both sides read the prompts in the same batches and share what they have in common, and reading is "
+    "most of the work. The written answers are moreover no labels: SmolLM2 writes none that can be read."
+)
 WORDS = [
     "the",
     "wind",
@@ -75,32 +80,30 @@ def make_pairs(count: int, queries: int, words: int = 60) -> list[Pair]:
     ]  # fmt: skip
 
 
-def one_pass(quick: bool) -> dict[str, Any]:
+def one_pass(repetitions: int) -> tuple[Figure, dict[str, Any]]:
     """SmolLM2 on the same pairs: reading the grades' log-probabilities, and writing the JSON."""
-    pairs = make_pairs(8 if quick else 16, 2)
+    pairs = make_pairs(16, 2)
     chat = chat_model("smollm2", store=None)
-    seconds: dict[str, list[float]] = {"logprob": [], "generate": []}
-    usable = {}
+    usable: dict[str, int] = {}
     LLMLabeller(chat, RelevancePrompt("-----"), "logprob").label(pairs[:1])  # loads the model
-    for _ in range(1 if quick else 3):
-        for mode in ("logprob", "generate"):
-            labeller = LLMLabeller(chat, RelevancePrompt("---A-"), mode)  # type: ignore[arg-type]
-            started = time.perf_counter()
-            labels = labeller.label(pairs)
-            seconds[mode].append(time.perf_counter() - started)
-            usable[mode] = sum(one.status in USABLE for one in labels)
-    rates = {mode: len(pairs) / statistics.median(taken) for mode, taken in seconds.items()}
-    return {
-        "pairs": len(pairs),
-        "log-probability, pairs/s": round(rates["logprob"], 2),
-        "JSON answer, pairs/s": round(rates["generate"], 2),
-        "ratio": round(rates["logprob"] / rates["generate"], 2),
-        "target": 3,
-        "usable labels, log-probability": usable["logprob"],
-        "usable labels, JSON answer": usable["generate"],
-        "seconds, lowest to highest": {
-            mode: f"{min(taken):.1f} to {max(taken):.1f}" for mode, taken in seconds.items()
-        },
+
+    def label(mode: str) -> None:
+        labels = LLMLabeller(chat, RelevancePrompt("---A-"), mode).label(pairs)  # type: ignore[arg-type]
+        usable[mode] = sum(one.status in USABLE for one in labels)
+
+    arms = {mode: lambda mode=mode: label(mode) for mode in ("logprob", "generate")}
+    seconds = in_turn(arms, repetitions)
+    figure = Figure(
+        f"grades of {len(pairs)} pairs by SmolLM2, by log-probability",
+        "ours, writing a JSON answer",
+        "processor seconds",
+        ratios(seconds["generate"], seconds["logprob"]),
+        3,
+        if_missed=READING,
+    )
+    return figure, {
+        **{f"{mode}, pairs/CPU s": len(pairs) / statistics.median(one) for mode, one in seconds.items()},
+        **{f"{mode}, usable labels of {len(pairs)}": count for mode, count in usable.items()},
     }
 
 
@@ -162,19 +165,16 @@ class Stub(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def overhead(quick: bool) -> dict[str, Any]:
+def overhead(peer: str, repetitions: int) -> tuple[Figure, dict[str, Any]]:
     """Milliseconds a pair of both programs around the same instant answers."""
-    peer = os.environ.get("ETUDE_RAGELO_PYTHON")
-    if not peer:
-        return {"left out": "set ETUDE_RAGELO_PYTHON to a python that has ragelo"}
-    pairs = make_pairs(60 if quick else 300, 20)
+    pairs = make_pairs(300, 20)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     job = json.dumps({"url": url, "connections": 8, "pairs": [vars(pair) for pair in pairs]})
     taken: dict[str, list[float]] = {"etude": [], "ragelo": []}
     try:
-        for _ in range(1 if quick else 3):
+        for _ in range(repetitions):
             for who, python in (("etude", sys.executable), ("ragelo", peer)):
                 done = subprocess.run(
                     [python, str(WORKER), who], input=job, capture_output=True, text=True, timeout=300
@@ -187,14 +187,15 @@ def overhead(quick: bool) -> dict[str, Any]:
                 taken[who].append(found["seconds"] * 1000 / len(pairs))
     finally:
         server.shutdown()
-    return {
-        "pairs": len(pairs),
-        **{f"{who}, ms a pair": round(statistics.median(ms), 2) for who, ms in taken.items()},
-        **{f"{who}, lowest to highest": f"{min(ms):.2f} to {max(ms):.2f}" for who, ms in taken.items()},
-        "ragelo ÷ etude": round(statistics.median(taken["ragelo"]) / statistics.median(taken["etude"]), 2),
-    }
+    figure = Figure(OVERHEAD, "ragelo's RDNAM", "wall seconds", ratios(taken["ragelo"], taken["etude"]))
+    return figure, {f"{who}, ms a pair": statistics.median(ms) for who, ms in taken.items()}
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
+def main(*, full: bool, repetitions: int) -> Comparison:
     """Run both parts."""
-    return {"one pass": one_pass(quick), "overhead": overhead(quick)}
+    del full
+    grades, labels = one_pass(repetitions)
+    if not (peer := RAGELO.python()):
+        return Comparison([grades], [Missing(OVERHEAD, RAGELO)], {"one pass": labels})
+    around, overheads = overhead(peer, repetitions)
+    return Comparison([grades, around], (), {"one pass": labels, "overhead": overheads})

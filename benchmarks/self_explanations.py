@@ -9,11 +9,11 @@ but for equal third chats). Both ask the same local model (SmolLM2) the same pro
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+import statistics
+from collections.abc import Sequence
+from typing import Any, Literal
 
+from benchmarks._comparison import Comparison, Figure, in_turn, ratios
 from etude.methods.self_explanations.chats import Asker, Chat, Settings
 from etude.methods.self_explanations.experiment import explain_and_check, read_explanation
 from etude.methods.self_explanations.instruments import as_chat, instrument
@@ -22,6 +22,7 @@ from etude.methods.self_explanations.samples import snippets
 from etude.methods.self_explanations.tasks import Sentiment
 from etude.methods.self_explanations.variants import KINDS, Variant, grid
 
+PEERS = ()
 TOKENS, ANSWER_TOKENS = 20, 6
 SENTENCES = (
     ("the plot is dull and the cast is lame", "negative"),
@@ -30,13 +31,6 @@ SENTENCES = (
     ("a superb cast in a touching story", "positive"),
 )
 """Short, so that a rewritten one fits into few tokens."""
-
-
-def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU seconds of this process, and what the work gave."""
-    started = time.process_time()
-    result = work()
-    return time.process_time() - started, result
 
 
 def without_sharing(model: Any, observations: Sequence[Observation]) -> tuple[int, dict[Any, str | None]]:
@@ -65,83 +59,84 @@ def without_sharing(model: Any, observations: Sequence[Observation]) -> tuple[in
     return calls, last
 
 
-def sharing(quick: bool) -> dict[str, Any]:
+def sharing(full: bool, repetitions: int) -> tuple[list[Figure], dict[str, Any]]:
     """Three explanation types, no random control: the same chats, shared and batched, or one by one."""
     from etude.models import chat_model
 
-    short = SENTENCES[:2] if quick else SENTENCES
+    short = SENTENCES if full else SENTENCES[:2]
     observations = [Observation(str(i), text, label) for i, (text, label) in enumerate(short)]
     model = chat_model("smollm2", store=None)
     model.generate([[{"role": "user", "content": "warm up"}]], max_tokens=1)  # weights load at the first call
+    found: dict[str, Any] = {}
 
-    def ours() -> Any:
+    def ours() -> None:
         asker = Asker(model, Settings("scored", max_tokens=TOKENS))
-        return asker, explain_and_check(
+        rows = explain_and_check(
             asker, Sentiment(), observations, grid(KINDS), condition="all", control=False
         )
+        found["etude"] = asker.calls, rows
 
-    taken, (asker, rows) = seconds(ours)
-    peer_taken, (calls, last) = seconds(lambda: without_sharing(model, observations))
+    def peer() -> None:
+        found["peer"] = without_sharing(model, observations)
+
+    seconds = in_turn({"etude": ours, "peer": peer}, repetitions)
+    (calls, rows), (peer_calls, last) = found["etude"], found["peer"]
     same = sum(last[row.variant.kind, row.id] == row.explain_predict for row in rows)
-    return {
-        "observations": len(observations),
-        "peer, calls": calls,
-        "etude, calls": asker.calls,
-        "calls saved": round(calls / asker.calls, 2),
-        "target": 1.2,
-        "peer, CPU s": round(peer_taken, 1),
-        "etude, CPU s": round(taken, 1),
-        "time ratio": round(peer_taken / taken, 2),
+    work, name = f"three explanations of {len(short)} texts, SmolLM2", "a runner that shares nothing"
+    figures = [
+        Figure(work, name, "calls", (peer_calls / calls,), 1.2),
+        Figure(work, name, "processor seconds", ratios(seconds["peer"], seconds["etude"])),
+    ]
+    return figures, {
+        **{f"{who}, CPU s": statistics.median(taken) for who, taken in seconds.items()},
         "last answers that are the same": f"{same} of {len(rows)}",
     }
 
 
-def calls_by_design(quick: bool) -> dict[str, Any]:
+def calls_by_design() -> tuple[list[Figure], dict[str, Any]]:
     """The same count for models that answer every chat: 9 calls an observation against 7 or fewer."""
-    observations = snippets(50 if quick else 200, seed=12)
-    found = {}
+    observations = snippets(200, seed=12)
+    figures, found = list[Figure](), dict[str, Any]()
     for name in ("honest", "random"):
         asker = Asker(as_chat(instrument(name)), Settings())
         rows = explain_and_check(asker, Sentiment(), observations, grid(KINDS), control=False)
         counted = sum(row.counted for row in rows) // len(KINDS)
         nine = 3 * len(observations) + 6 * counted
-        found[name] = {
-            "peer, calls": nine,
-            "etude, calls": asker.calls,
-            "ratio": round(nine / asker.calls, 2),
-        }
-    return found
+        found[name] = {"peer, calls": nine, "etude, calls": asker.calls}
+        work = f"three explanations of {len(observations)} texts, the {name} instrument"
+        figures.append(Figure(work, "a runner that shares nothing", "calls", (nine / asker.calls,), 1.2))
+    return figures, found
 
 
-def label_scoring(quick: bool) -> dict[str, Any]:
+def label_scoring(repetitions: int) -> tuple[Figure, dict[str, Any]]:
     """Classifying texts by log-probabilities of three labels, and by writing at most six tokens."""
     from etude.models import chat_model
 
-    observations = snippets(8 if quick else 16, seed=13)
+    observations = snippets(16, seed=13)
     model = chat_model("smollm2", store=None)
     model.generate([[{"role": "user", "content": "warm up"}]], max_tokens=1)
     questions = [(observation, Variant("attribution"), None) for observation in observations]
-    times, read = {}, {}
-    for answers in ("free", "scored"):
+    read: dict[str, int] = {}
+
+    def classify(answers: Literal["free", "scored"]) -> None:
         asker = Asker(model, Settings(answers, answer_tokens=ANSWER_TOKENS))
-        times[answers], chats = seconds(lambda asker=asker: asker.classify(Sentiment(), questions))
+        chats = asker.classify(Sentiment(), questions)
         read[answers] = sum(chat.predict is not None for chat in chats)
-    return {
-        "texts": len(observations),
-        "free text, six tokens, CPU s": round(times["free"], 2),
-        "label scores, CPU s": round(times["scored"], 2),
-        "ratio": round(times["free"] / times["scored"], 2),
-        "free text: labels that can be read": read["free"],
-        "label scores: labels": read["scored"],
-    }
+
+    seconds = in_turn({"scored": lambda: classify("scored"), "free": lambda: classify("free")}, repetitions)
+    figure = Figure(
+        f"classifying {len(observations)} texts by label scores, SmolLM2",
+        "ours, writing six tokens",
+        "processor seconds",
+        ratios(seconds["free"], seconds["scored"]),
+    )
+    return figure, {f"{how}: labels of {len(observations)}": count for how, count in read.items()}
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
-    from importlib.metadata import version
-
-    return {
-        "calls by design": calls_by_design(quick),
-        "SmolLM2, three explanation types": sharing(quick),
-        "classifying": label_scoring(quick),
-        "versions": {"python": platform.python_version(), "torch": version("torch")},
-    }
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """Calls and seconds; `full` explains four texts instead of two."""
+    figures, design = calls_by_design()
+    shared, model = sharing(full, repetitions)
+    labels, classified = label_scoring(repetitions)
+    details = {"calls by design": design, "SmolLM2": model, "classifying": classified}
+    return Comparison([*figures, *shared, labels], (), details)

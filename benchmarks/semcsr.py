@@ -13,8 +13,7 @@ Seconds are processor seconds of one thread, which other work on the machine dis
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,26 +21,34 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks._comparison import Comparison, Figure, in_turn, ratios
+from benchmarks._peers import SENTENCE_TRANSFORMERS, TRANSFORMERS
 from etude.methods.semcsr.contrast import ContrastiveLogits
 from etude.methods.semcsr.prompts import KINDS, STOP, prompt_set
 from etude.methods.semcsr.writers import CausalWriter, Writing
 
+PEERS = (TRANSFORMERS, SENTENCE_TRANSFORMERS)
+BEGINNING = (
+    "What is saved in writing is the prompts' common beginning, read once; the rest of a prompt and the "
+    "sentences themselves take both sides the same time."
+)
+STEP = "Both losses stand on the same forward and backward pass of MiniLM; the rest is within the spread."
 SUBJECTS = ("An old fisherman", "The bus driver", "A young nurse", "Two gardeners", "The red-haired girl")
 ACTIONS = ("is waiting at the station", "carries a heavy box", "is singing in the rain", "paints the fence",
            "looks at the map", "is eating an apple")  # fmt: skip
 PLACES = ("before sunrise", "near the old bridge", "with a smile")
 
 
-def main(*, quick: bool) -> dict[str, Any]:
-    """Run all three; ratios above 1 say that ours is faster."""
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """All three; `full` writes for 48 sentences instead of 8."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return {
-            "generation": generation(16 if quick else 48),
-            "training": training(3 if quick else 12),
-            "evaluation": evaluation(150 if quick else 600),
-        }
+        written, generating = generation(48 if full else 8, repetitions)
+        trained, training_rates = training(repetitions)
+        scored, evaluating = evaluation(repetitions)
+        details = {"generation": generating, "training": training_rates, "evaluation": evaluating}
+        return Comparison([*written, *trained, scored], (), details)
     finally:
         torch.set_num_threads(threads)
 
@@ -52,34 +59,39 @@ def sentences(count: int) -> list[str]:
     return [" ".join(words) + "." for words in itertools.islice(parts, count)]
 
 
-def generation(count: int, batch: int = 16) -> list[dict[str, Any]]:
-    """Seconds and sentences per second, for ω = 0 and ω = 0.3."""
-    rows = []
+def generation(count: int, repetitions: int, batch: int = 16) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Seconds of both, for ω = 0 and ω = 0.3."""
+    figures, rows = list[Figure](), list[dict[str, Any]]()
     for omega in (0.0, 0.3):
-        writing = Writing("smollm2", prompt_set("nli-4shot"), omega, max_tokens=32)
-        writer = CausalWriter(writing)
+        writer = CausalWriter(Writing("smollm2", prompt_set("nli-4shot"), omega, max_tokens=32))
         writer.write(sentences(2))  # loads the model and reads the heads
-        texts = sentences(count)
-        started = time.process_time()
-        ours = [one for i in range(0, count, batch) for one in writer.write(texts[i : i + batch])]
-        seconds = time.process_time() - started
-        started = time.process_time()
-        theirs = [one for i in range(0, count, batch) for one in plain(writer, texts[i : i + batch])]
-        peer = time.process_time() - started
-        same = sum(a == (b.sent1, b.hard_neg) for a, b in zip(theirs, ours, strict=True))
+        texts = [sentences(count)[i : i + batch] for i in range(0, count, batch)]
+        made: dict[str, list[Any]] = {}
+
+        def ours(writer: CausalWriter = writer, texts: Any = texts, made: Any = made) -> None:
+            made["ours"] = [one for part in texts for one in writer.write(part)]
+
+        def peer(writer: CausalWriter = writer, texts: Any = texts, made: Any = made) -> None:
+            made["peer"] = [one for part in texts for one in plain(writer, part)]
+
+        seconds = in_turn({"ours": ours, "peer": peer}, repetitions)
+        same = sum(a == (b.sent1, b.hard_neg) for a, b in zip(made["peer"], made["ours"], strict=True))
         tokens = sum(
-            len(writer.lm.tokenizer.encode(t)) for one in ours for t in (one.sent1, one.hard_neg) if t
+            len(writer.lm.tokenizer.encode(t)) for one in made["ours"] for t in (one.sent1, one.hard_neg) if t
         )
-        rows.append(
-            {
-                "omega": omega,
-                "ours tokens/s": tokens / seconds,
-                "transformers.generate tokens/s": tokens / peer,
-                "ratio": peer / seconds,
-                "equal triples": f"{same} of {count}",
-            }
+        figures.append(
+            Figure(
+                f"writing both sentences for {count} of ours, ω = {omega}",
+                "transformers' generate on the same prompts",
+                "processor seconds",
+                ratios(seconds["peer"], seconds["ours"]),
+                3,
+                if_missed=BEGINNING,
+            )
         )
-    return rows
+        rates = {f"{name}, tokens/s": tokens / median(taken) for name, taken in seconds.items()}
+        rows.append({"ω": omega, **rates, "equal triples": f"{same} of {count}"})
+    return figures, rows
 
 
 def plain(writer: CausalWriter, texts: Sequence[str]) -> list[tuple[str, str]]:
@@ -110,8 +122,8 @@ def plain(writer: CausalWriter, texts: Sequence[str]) -> list[tuple[str, str]]:
     return [(one.sent1, one.hard_neg) for one in gather([0] * count, found)]
 
 
-def training(steps: int, batch: int = 16) -> dict[str, Any]:
-    """Median seconds of a step, alternating, and what the mask costs."""
+def training(repetitions: int, batch: int = 16) -> tuple[list[Figure], dict[str, Any]]:
+    """Seconds of a step, in turn, and what the mask costs; three steps are a repetition."""
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     from etude.methods.semcsr.encoders import load_sentence_transformer
@@ -128,34 +140,29 @@ def training(steps: int, batch: int = 16) -> dict[str, Any]:
         "ours, masked": MaskedInfoNCE(model, phi=0.2, reference=table),
     }
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
-    seconds: dict[str, list[float]] = {name: [] for name in losses}
 
-    def step(loss: torch.nn.Module) -> float:
-        given = [model.preprocess(texts[i * batch : (i + 1) * batch]) for i in range(3)]
-        started = time.process_time()
-        optimizer.zero_grad()
-        loss(given, torch.arange(batch)).backward()
-        optimizer.step()
-        return time.process_time() - started
+    def steps(loss: torch.nn.Module) -> None:
+        for _ in range(3):
+            given = [model.preprocess(texts[i * batch : (i + 1) * batch]) for i in range(3)]
+            optimizer.zero_grad()
+            loss(given, torch.arange(batch)).backward()
+            optimizer.step()
 
-    for loss in losses.values():
-        step(loss)
-    for _ in range(steps):
-        for name, loss in losses.items():
-            seconds[name].append(step(loss))
-    typical = {name: median(values) for name, values in seconds.items()}
-    return {
-        "peer": "MultipleNegativesRankingLoss",
-        "batch": batch,
-        "peer steps/s": 1 / typical["peer"],
-        "ours steps/s": 1 / typical["ours"],
-        "ours masked steps/s": 1 / typical["ours, masked"],
-        "ratio": typical["peer"] / typical["ours"],
-        "ratio masked": typical["peer"] / typical["ours, masked"],
-    }
+    arms = {name: lambda loss=loss: steps(loss) for name, loss in losses.items()}
+    seconds = in_turn(arms, repetitions, warm=True)
+    peer, own = seconds["peer"], f"a training step of MiniLM, batch {batch}"
+    name = "MultipleNegativesRankingLoss"
+    mask = tuple(cost - 1 for cost in ratios(seconds["ours, masked"], seconds["ours"]))
+    figures = [
+        Figure(own, name, "processor seconds", ratios(peer, seconds["ours"]), 1, if_missed=STEP),
+        Figure(f"{own}, masked", name, "processor seconds", ratios(peer, seconds["ours, masked"])),
+        Figure(f"{own}, masked", "ours, without the mask", "share of seconds that it adds", mask,
+               0.05, "share", True, STEP),
+    ]  # fmt: skip
+    return figures, {f"{name}, steps/s": 3 / median(taken) for name, taken in seconds.items()}
 
 
-def evaluation(pairs: int) -> dict[str, Any]:
+def evaluation(repetitions: int, pairs: int = 600) -> tuple[Figure, dict[str, Any]]:
     """Seconds of an evaluation whose sentences repeat, as those of the STS benchmark do."""
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
@@ -174,20 +181,20 @@ def evaluation(pairs: int) -> dict[str, Any]:
         [r.sentence1 for r in rows], [r.sentence2 for r in rows], [r.score for r in rows], batch_size=64,
         write_csv=False,
     )  # fmt: skip
-    theirs, their_seconds = timed(lambda: peer(model, str(Path("."))))
-    ours, our_seconds = timed(lambda: evaluate_sts(model, rows, resamples=0))
-    return {
-        "pairs": pairs,
-        "distinct sentences": len(sts_texts(rows)),
-        "peer seconds": their_seconds,
-        "ours seconds": our_seconds,
-        "ratio": their_seconds / our_seconds,
-        "difference of correlations": theirs["spearman_cosine"] - ours.spearman,  # near-ties, rounding
-    }
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """A result and its seconds."""
-    started = time.process_time()
-    result = work()
-    return result, time.process_time() - started
+    found: dict[str, Any] = {}
+    seconds = in_turn(
+        {
+            "peer": lambda: found.__setitem__("peer", peer(model, str(Path(".")))),
+            "ours": lambda: found.__setitem__("ours", evaluate_sts(model, rows, resamples=0)),
+        },
+        repetitions,
+    )
+    distinct = len(sts_texts(rows))
+    figure = Figure(
+        f"an STS evaluation, {pairs} pairs of {distinct} sentences",
+        "sentence-transformers' evaluator",
+        "processor seconds",
+        ratios(seconds["peer"], seconds["ours"]),
+    )
+    away = found["peer"]["spearman_cosine"] - found["ours"].spearman  # near-ties, rounding
+    return figure, {"difference of correlations": away}

@@ -6,13 +6,7 @@ arms alike. A round times steps after some to warm up: wall clock, processor tim
 `limit` is what the cores could do if a step were its matrix products alone (tokens x 6 N over the measured
 matrix rate).
 
-The Trainer needs nothing more. litgpt has an environment of its own, found by `ETUDE_LITGPT_PYTHON`:
-
-    python -m venv litgpt-env
-    litgpt-env/bin/pip install litgpt==0.5.13 "torch>=2.10,<2.14" numpy
-    ETUDE_LITGPT_PYTHON=litgpt-env/bin/python python -m benchmarks teenytinyllama
-
-litgpt's own `pretrain` passes the model through torch.compile; nano is timed so, and without.
+litgpt's own `pretrain` passes the model through torch.compile; with `--full` nano is timed so, and without.
 """
 
 from __future__ import annotations
@@ -28,6 +22,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._comparison import Comparison, Figure, Missing, ratios
+from benchmarks._peers import LITGPT, TRANSFORMERS
+
+PEERS = (TRANSFORMERS, LITGPT)
+TRAINER = (
+    "At these sizes a step is nearly its matrix products, the same in all arms: ours runs near the cores'"
+    " measured matrix rate (see the shares in the recorded details), and what the Trainer adds around "
+    "them is less than half of a step once a step is long."
+)
+ROUNDS = "The arms do the same products; the difference is within the spread of the rounds."
 ARMS = ("ours", "ours, compiled", "HF Trainer", "litgpt", "litgpt, compiled")
 _WORKER = Path(__file__).with_name("_teenytinyllama_worker.py")
 
@@ -83,95 +87,75 @@ def matrix_rate(preset: str, dtype: str, threads: int) -> float:
     return gemm_peak(config, tokens, dtype=number, device=torch.device("cpu"), repetitions=20)
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
-    """Tokens a second, processor time, memory, and ratios to ours.
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """nano, micro and mini by all arms in turn, each round in a process of its own.
 
-    Args:
-        quick: nano alone, two rounds, without the compiled arms.
+    `full` takes more steps a round, and passes nano through torch.compile, too.
     """
-    litgpt = os.environ.get("ETUDE_LITGPT_PYTHON")
-    available = [arm for arm in ARMS if litgpt or not arm.startswith("litgpt")]
+    python = LITGPT.python()
+    available = [arm for arm in ARMS if python or not arm.startswith("litgpt")]
     threads = min(2, os.cpu_count() or 1)
-    cases = (
-        [("nano", "float32")] if quick else [("nano", "float32"), ("micro", "float32"), ("mini", "float32")]
-    )
-    rows: list[dict[str, Any]] = []
+    figures, rows = list[Figure](), list[dict[str, Any]]()
     with tempfile.TemporaryDirectory() as folder:
-        for preset, dtype in cases:
+        for preset, steps in (("nano", 40), ("micro", 20), ("mini", 8)):
             shape = shape_of(preset)
             tokens = Path(folder) / f"{preset}.bin"
-            steps = {"nano": 40, "micro": 20, "mini": 8}[preset] // (2 if quick else 1)
             write_tokens(tokens, shape["vocab_size"], 80 * shape["tokens_per_step"] + 1)
             job = {
                 **shape,
                 "tokens": str(tokens),
-                "dtype": dtype,
+                "dtype": "float32",
                 "threads": threads,
-                "steps": steps,
-                "warm": 4,
+                "steps": steps if full else max(3, steps // 5),
+                "warm": 4 if full else 2,
             }
-            compiled = preset == "nano" and not quick
-            arms = [arm for arm in available if compiled or "compiled" not in arm]
+            arms = [arm for arm in available if (full and preset == "nano") or "compiled" not in arm]
             found: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
             rates: list[float] = []
-            for round_number in range(2 if quick else 3):
+            for number in range(repetitions):
                 for arm in arms:
-                    print(f"{preset} {dtype}, round {round_number + 1}: {arm}", file=sys.stderr, flush=True)
-                    python = litgpt if arm.startswith("litgpt") and litgpt else sys.executable
-                    found[arm].append(run_worker(arm, job, python))
-                rates.append(matrix_rate(preset, dtype, threads))
-            rows += _summary(shape, dtype, found, max(rates))
-    import torch
-    import transformers
+                    print(f"{preset}, round {number + 1}: {arm}", file=sys.stderr, flush=True)
+                    found[arm].append(
+                        run_worker(
+                            arm, job, python if arm.startswith("litgpt") and python else sys.executable
+                        )
+                    )
+                rates.append(matrix_rate(preset, "float32", threads))
+            figures += _figures(preset, found)
+            rows += _summary(shape, found, max(rates))
+    missing = [] if python else [Missing("pretraining steps", LITGPT)]
+    return Comparison(figures, missing, {"threads": threads, "pretraining": rows})
 
-    return {
-        "threads": threads,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "litgpt": "0.5.13" if litgpt else "not measured: ETUDE_LITGPT_PYTHON is not set",
-        "pretraining": rows,
-    }
+
+def _figures(preset: str, found: dict[str, list[dict[str, float]]]) -> list[Figure]:
+    ours = found["ours"]
+    work = f"a pretraining step of {preset}, float32"
+    figures = []
+    for arm, target, why in (("HF Trainer", 1.5, TRAINER), ("litgpt", 1.0, ROUNDS)):
+        if arm not in found:
+            continue
+        for key, measure, aim in (("wall", "wall seconds", target), ("memory", "MB added", None)):
+            values = ratios([one[key] for one in found[arm]], [one[key] for one in ours])
+            figures.append(Figure(work, arm, measure, values, aim, if_missed=why))
+    return figures
 
 
 def _summary(
-    shape: dict[str, Any], dtype: str, found: dict[str, list[dict[str, float]]], rate: float
+    shape: dict[str, Any], found: dict[str, list[dict[str, float]]], rate: float
 ) -> list[dict[str, Any]]:
-    per_step = shape["tokens_per_step"]
-    medians = {
-        arm: {name: statistics.median(r[name] for r in rounds) for name in ("wall", "cpu", "memory")}
-        for arm, rounds in found.items()
-    }
-    limit = rate / (6 * shape["parameters"])
-    rows = [
-        {
-            "preset": shape["preset"],
-            "dtype": dtype,
-            "arm": arm,
-            "tokens/s": round(per_step / m["wall"]),
-            "tokens/s, min to max": " to ".join(
-                f"{per_step / w:.0f}"
-                for w in sorted((r["wall"] for r in found[arm]), reverse=True)[:: max(1, len(found[arm]) - 1)]
-            ),
-            "CPU ms a step": round(1000 * m["cpu"], 1),
-            "wall, arm ÷ ours": round(m["wall"] / medians["ours"]["wall"], 2),
-            "CPU, arm ÷ ours": round(m["cpu"] / medians["ours"]["cpu"], 2),
-            "peak MiB above start": round(m["memory"]),
-            "share of matrix rate": round(per_step / m["wall"] / limit, 3),
-        }
-        for arm, m in medians.items()
-    ]
-    rows.append(
-        {
-            "preset": shape["preset"],
-            "dtype": dtype,
-            "arm": "limit",
-            "tokens/s": round(limit),
-            "tokens/s, min to max": f"{rate / 1e9:.0f} GFLOP/s",
-            "CPU ms a step": None,
-            "wall, arm ÷ ours": round(per_step / limit / medians["ours"]["wall"], 2),
-            "CPU, arm ÷ ours": None,
-            "peak MiB above start": None,
-            "share of matrix rate": 1.0,
-        }
-    )
-    return rows
+    per_step, limit = shape["tokens_per_step"], rate / (6 * shape["parameters"])
+    rows: list[dict[str, Any]] = []
+    for arm, rounds in found.items():
+        middle = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+        rate_of = per_step / middle["wall"]
+        rows.append(
+            {
+                "preset": shape["preset"],
+                "arm": arm,
+                "tokens/s": round(rate_of),
+                "CPU ms a step": round(1000 * middle["cpu"], 1),
+                "MB added": round(middle["memory"]),
+                "share of matrix rate": round(rate_of / limit, 3),
+            }
+        )
+    return [*rows, {"preset": shape["preset"], "arm": "limit", "tokens/s": round(limit)}]

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks._comparison import Comparison, Figure, ratios
 from etude.methods.toolemu import run
 from etude.methods.toolemu.agents import agent_from_name
 from etude.methods.toolemu.cases import Suite, load_suite
@@ -21,6 +22,11 @@ from etude.methods.toolemu.sandbox import run_case
 from etude.models import register_scripted
 from etude.runs import write_json
 
+PEERS = ()
+KEPT = (
+    "Every answer and every finished case is kept durably, so that nothing is asked again after a kill; "
+    "writing that is what a call costs more than in a thread pool that keeps nothing."
+)
 STEPS = 3
 CALLS = 2 * STEPS + 1  # each case: three calls of agent and emulator, and the final answer
 
@@ -85,7 +91,10 @@ def thread_pool(suite: Suite, connections: int) -> float:
     return time.perf_counter() - started
 
 
-def compare(latency: float, cases: int, connections: int, repetitions: int) -> dict[str, Any]:
+def compare(
+    latency: float, cases: int, connections: int, repetitions: int
+) -> tuple[list[Figure], dict[str, Any]]:
+    """Both runners in turn, with a stub of this latency; every call is counted."""
     suite = many(cases)
     own, peer = [], []
     for _ in range(repetitions):
@@ -96,38 +105,43 @@ def compare(latency: float, cases: int, connections: int, repetitions: int) -> d
         stub(latency)
         peer.append(thread_pool(suite, connections))
     ideal = latency * CALLS * -(-cases // connections)
-    mine, theirs = statistics.median(own), statistics.median(peer)
-    return {
-        "latency, ms": latency * 1000,
-        "cases": cases,
-        "calls": cases * CALLS,
-        "at once": connections,
-        "etude, cases/minute": round(cases / mine * 60, 1),
-        "thread pool, cases/minute": round(cases / theirs * 60, 1),
-        "throughput ratio": round(theirs / mine, 3),
-        "etude, overhead per call, ms": round((mine - ideal) * 1000 / (cases * CALLS), 3),
-        "thread pool, overhead per call, ms": round((theirs - ideal) * 1000 / (cases * CALLS), 3),
-        "repetitions": repetitions,
+    around = {
+        name: [(one - ideal) * 1000 / (cases * CALLS) for one in taken]
+        for name, taken in (("etude", own), ("thread pool", peer))
     }
+    work = f"{cases} cases, {cases * CALLS} calls, {connections} at once, a stub of {latency * 1000:.0f} ms"
+    if latency:
+        figures = [Figure(work, "a thread pool that keeps nothing", "wall seconds", ratios(peer, own), 1,
+                          if_missed=KEPT)]  # fmt: skip
+    else:
+        figures = [Figure(work, "", "overhead per call", tuple(around["etude"]), 5, "ms", True, KEPT)]
+    details = {f"{name}, overhead per call, ms": statistics.median(one) for name, one in around.items()}
+    return figures, details | {"etude, cases/minute": cases / statistics.median(own) * 60}
 
 
-def resumed(cases: int) -> dict[str, Any]:
+def repeated_calls(cases: int) -> Figure:
     """A finished run asked for again: how many calls are repeated."""
     with tempfile.TemporaryDirectory() as name:
         calls = stub(0.0)
         path = files(many(cases), Path(name))
         for _ in range(2):
             run(agent="scripted/stub", emulator="scripted/stub", cases=str(path), out=Path(name) / "run")
-        return {
-            "calls of the first run": cases * CALLS,
-            "calls repeated by the second": len(calls) - cases * CALLS,
-        }
+        again = len(calls) - cases * CALLS
+        return Figure(
+            f"a finished run of {cases} cases asked for again",
+            "",
+            "calls repeated",
+            (again,),
+            0,
+            "calls",
+            True,
+        )
 
 
-def main(*, quick: bool = False) -> dict[str, Any]:
-    cases, repetitions = (16, 1) if quick else (48, 3)
-    return {
-        "throughput": [compare(0.0, cases, 1, repetitions), compare(0.2, cases, 8, repetitions)],
-        "resume": resumed(8),
-        "target": "overhead below 5 ms per call at 0 ms; throughput ratio at least 1 at equal concurrency",
-    }
+def main(*, full: bool, repetitions: int) -> Comparison:
+    """Overhead with instant answers, throughput with slow ones; `full` runs 48 cases instead of 24."""
+    cases = 48 if full else 24
+    instant, overheads = compare(0.0, cases, 1, repetitions)
+    slow, throughput = compare(0.2, cases, 8, repetitions)
+    details = {"at 0 ms": overheads, "at 200 ms": throughput}
+    return Comparison([*instant, *slow, repeated_calls(8)], (), details)

@@ -1,6 +1,6 @@
 """Problems for FormalGeo's forward search, in an environment of its own where etude need not be installed.
 
-    python benchmarks/_formalgeo_worker.py GDL_FOLDER SECONDS < problems.jsonl
+    python benchmarks/_geoeval_formalgeo.py GDL_FOLDER SECONDS < problems.jsonl
 
 Every line of stdin is one problem in FormalGeo7k's fields; every line of stdout says whether the search
 reached the known answer within the limit of CPU seconds, and how many it took. The search is random (the
