@@ -169,3 +169,15 @@ def test_hashes_change_with_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("abc")
     assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert source_hash("etude.runs") != source_hash("etude.render")
+
+
+def test_what_a_kill_left_of_an_unfinished_file_is_gone_after_the_next_start(tmp_path):
+    with Run(tmp_path / "r", {"a": 1}, command="test") as run:
+        run.finish("one", 1)
+    left = [tmp_path / "r" / ".model.ab12.tmp", tmp_path / "r" / "steps" / ".x.json.cd34.tmp"]
+    for folder in left:
+        folder.mkdir()
+        (folder / "half").write_text("half")
+    with Run(tmp_path / "r", {"a": 1}, command="test") as run:
+        assert not any(folder.exists() for folder in left)
+        assert run.record("one") == 1

@@ -6,7 +6,9 @@ with Run(out, {"model": "smollm2", "bits": 4}, command="signround quantize") as 
 """
 
 from etude.runs.atomic import atomic_path, read_json, write_json, write_text
+from etude.runs.file_trouble import file_trouble
 from etude.runs.hashing import content_hash, file_hash, source_hash
+from etude.runs.launcher import leads, processes
 from etude.runs.run import Run
 
 __all__ = [
@@ -14,6 +16,9 @@ __all__ = [
     "atomic_path",
     "content_hash",
     "file_hash",
+    "file_trouble",
+    "leads",
+    "processes",
     "read_json",
     "source_hash",
     "write_json",

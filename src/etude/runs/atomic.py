@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from etude.errors import EtudeError
+from etude.runs.file_trouble import REFUSED, cannot_write
+from etude.runs.launcher import await_leader, writes, writing_below
 
 
 @contextmanager
@@ -20,7 +21,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; what is written there becomes `path` on success, else vanishes.
 
     The body may create a file or a directory. An existing file is replaced in one step; an existing directory
-    is moved away first and deleted after.
+    is moved away first and deleted after. Of several processes of one command the machine's first one writes;
+    the others discard what they wrote and wait until it is there.
 
     Args:
         path: Where the finished file or directory shall be. Its parent is created.
@@ -36,18 +38,22 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=f".{path.name[:60]}.", suffix=".tmp", dir=path.parent))
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     try:
         temporary = holder / path.name
-        yield temporary
+        with writing_below(holder):
+            yield temporary
+        if not writes(path):
+            await_leader(path)
+            return
         _sync(temporary)
         if path.is_dir() and not path.is_symlink():
             os.rename(path, holder / "replaced")
         os.replace(temporary, path)
         _sync_directory(path.parent)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise _cannot_write(path, error) from error
+        if error.errno in REFUSED:
+            raise cannot_write(path, error) from error
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
@@ -75,14 +81,8 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise EtudeError(f"{path}: no such file", "Check the path.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EtudeError(f"{path}: not valid JSON ({error})", "Mend or delete the file.") from error
-
-
-def _cannot_write(path: Path, error: OSError) -> EtudeError:
-    return EtudeError(
-        f"{path}: cannot be written ({error.strerror})", "Free some space or choose another --out."
-    )
 
 
 def _sync(path: Path) -> None:

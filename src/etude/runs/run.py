@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import platform
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +19,7 @@ from typing import Any, TextIO
 from etude.errors import EtudeError
 from etude.runs.atomic import read_json, write_json
 from etude.runs.hashing import content_hash
+from etude.runs.launcher import await_leader, leads, processes
 
 _REPORTED = ("etude", "torch", "transformers", "tokenizers", "numpy", "scipy", "polars")
 
@@ -25,7 +28,8 @@ class Run:
     """One folder, one configuration, one process at a time.
 
     Opening a folder again with the same configuration resumes it: finished steps keep their records. The
-    result must depend on `config` alone.
+    result must depend on `config` alone. Under torchrun the first process keeps the folder's books; the
+    others read them and keep what they add to themselves.
 
     Args:
         out: The run's folder; created when missing.
@@ -44,9 +48,14 @@ class Run:
         self._lock: TextIO | None = None
         self._started = 0.0
         self._before = 0.0  # seconds spent by earlier, interrupted processes
+        self._own: dict[Path, Any] = {}  # books of a process that is not the first
 
     def __enter__(self) -> Run:
         """Lock the folder, check that it is ours, and note the start."""
+        if not leads():
+            await_leader(self.path / ".run.lock")
+            self._check_config()
+            return self
         if self.path.exists() and not self.path.is_dir():
             raise EtudeError(f"{self.path} is a file", "Give a folder as --out.")
         if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / ".run.lock").exists():
@@ -67,6 +76,8 @@ class Run:
         except EtudeError:
             self._lock.close()
             raise
+        if processes() == 1:
+            self._clear()
         self._started = time.monotonic()
         if self.result is None:
             self._write("running")
@@ -76,6 +87,8 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Note how it went and release the folder."""
+        if not leads():
+            return
         if self.result is None:
             self._write("interrupted" if kind is None or not issubclass(kind, Exception) else "failed", error)
         assert self._lock is not None
@@ -85,15 +98,15 @@ class Run:
     def result(self) -> Any | None:
         """What `complete` stored, or None while the run is not complete."""
         path = self.path / "result.json"
-        return read_json(path) if path.exists() else None
+        return self._read(path) if self._is_there(path) else None
 
     def finished(self, step: str) -> bool:
         """Whether the step is finished, in this process or an earlier one."""
-        return self._step_path(step).exists()
+        return self._is_there(self._step_path(step))
 
     def record(self, step: str) -> Any:
         """What `finish` stored with the step."""
-        return read_json(self._step_path(step))["record"]
+        return self._read(self._step_path(step))["record"]
 
     def finish(self, step: str, record: Any = None) -> None:
         """Mark a step as finished, durably. Call it after the step's own files are in place.
@@ -102,7 +115,7 @@ class Run:
             step: Any text; it names the step within the run.
             record: JSON value to keep with it.
         """
-        write_json(self._step_path(step), {"step": step, "record": record})
+        self._keep(self._step_path(step), {"step": step, "record": record})
 
     def step(self, step: str, compute: Callable[[], Any]) -> Any:
         """The record of a step: computed and stored now, or read if the step is already finished."""
@@ -112,11 +125,30 @@ class Run:
 
     def complete(self, result: Any) -> None:
         """Store the run's result (JSON) and close its books; from now on the same run returns it at once."""
-        self._write("complete")
-        write_json(self.path / "result.json", result)
+        if leads():
+            self._write("complete")
+        self._keep(self.path / "result.json", result)
+
+    def _keep(self, path: Path, value: Any) -> None:
+        if leads():
+            write_json(path, value)
+        else:
+            self._own[path] = json.loads(json.dumps(value, allow_nan=False))
+
+    def _is_there(self, path: Path) -> bool:
+        return path in self._own or path.exists()
+
+    def _read(self, path: Path) -> Any:
+        return self._own[path] if path in self._own else read_json(path)
 
     def _step_path(self, step: str) -> Path:
         return self.path / "steps" / f"{content_hash(step)[:24]}.json"
+
+    def _clear(self) -> None:
+        """Delete what a kill left of files that were being written."""
+        for folder in (self.path, self.path / "steps"):
+            for unfinished in folder.glob(".*.tmp"):
+                shutil.rmtree(unfinished, ignore_errors=True)
 
     def _check_config(self) -> None:
         path = self.path / "run.json"

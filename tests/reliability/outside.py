@@ -1,0 +1,49 @@
+"""Nothing is written but in the working directory, the cache and the scratch folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.reliability.checks import Found
+from tests.reliability.site import Site
+from tests.reliability.table import Command
+
+OUTPUTS = ("--out", "--page", "--report")
+
+
+def writes_elsewhere(site: Site, command: Command) -> Found:
+    """Run a command beside a snapshot of what it has no business with."""
+    site.restore(command.verb)
+    before = _files(site)
+    scratch = {file.name for file in (site.place / "scratch").iterdir()}
+    ended = site.run(command)
+    problems = [f"writes {name}" for name in sorted(_files(site) - before) if not _named(command, name)]
+    left = {file.name for file in (site.place / "scratch").iterdir()} - scratch
+    problems += [f"leaves {name} in the folder for temporary files" for name in sorted(left)]
+    return Found(command.verb, "outside", "0", problems, ended.seconds)
+
+
+def _files(site: Site) -> set[str]:
+    """Files of the working directory and the home with their times."""
+    return {
+        str(file.relative_to(site.place))
+        for part in ("work", "home")
+        for file in (site.place / part).rglob("*")
+        if file.is_file() and not file.is_symlink()
+    }
+
+
+def _named(command: Command, name: str) -> bool:
+    """Whether the file lies in (or beside, with the same stem) something that the command was given."""
+    part, _, inner = name.partition(os.sep)
+    if part != "work":
+        return False
+    given = [Path(token) for token in command.tokens if not token.startswith("-")]
+    path = Path(inner)
+    return any(path == one or one in path.parents or _beside(path, one) for one in given)
+
+
+def _beside(path: Path, given: Path) -> bool:
+    """Whether it is, or lies in, what has the given name and another suffix (`ids.work` of `ids.tsv`)."""
+    return any(one.parent == given.parent and one.stem == given.stem for one in (path, *path.parents))
