@@ -14,6 +14,7 @@ from cyclopts import App, Group, Parameter
 from etude import __version__
 from etude.catalogue import CARDS
 from etude.errors import EtudeError
+from etude.runs.launcher import leads, part
 
 _GENERAL = Group("General", sort_key=0)
 _METHODS = Group("Methods (etude METHOD --help shows its verbs)", sort_key=1)
@@ -47,7 +48,7 @@ def build_app(arguments: Sequence[str] = ()) -> App:
             "listing:show_method",
             "A method's paper, verbs, claim, figures, and what was measured here",
         ),
-        ("demo", "demos:demo", "Run every ready method once on embedded inputs and write a page"),
+        ("demo", "demos:demo", "Run every method once on embedded inputs and write a page"),
         ("claim", "claims:claim", "Put a paper's claim to the test against its baselines"),
         ("report", "claims:report", "Write the page of all claims: verdicts, plots, tables"),
     ):
@@ -86,21 +87,37 @@ def build_app(arguments: Sequence[str] = ()) -> App:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: a user's mistake is two lines and exit status 2; a broken pipe is quiet."""
+    """Entry point: a user's mistake or trouble with a file is two lines and exit status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         build_app(arguments).meta(arguments, result_action="return_value")
+        part()
     except EtudeError as error:
-        print(f"error: {error.problem}\n{error.hint}", file=sys.stderr)
-        sys.exit(2)
+        _end(error)
     except BrokenPipeError:
         sys.exit(141)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        from etude.runs import file_trouble
+
+        trouble = file_trouble(error)
+        if trouble is None:
+            raise
+        _end(trouble)
+
+
+def _end(error: EtudeError) -> None:
+    from etude.render.terminal import plain
+
+    print(plain(f"error: {error.problem}\n{error.hint}"), file=sys.stderr)  # it may quote data
+    sys.exit(2)
 
 
 def _print(result: Any, as_json: bool) -> None:
+    if not leads():
+        return
     if as_json:
         print(json_module.dumps(_plain(result), ensure_ascii=False, default=str))
         return

@@ -92,3 +92,17 @@ def test_shaded_text_is_escaped_and_its_strength_is_kept_between_0_and_1(tmp_pat
     console.print(show(Shaded(pieces, "caption")))
     drawn = console.export_text(styles=True)
     assert "\x1b[31m" not in drawn and "48;2;213;94;0" in drawn and "48;2;255;255;255" in drawn
+
+
+def test_what_stands_between_backticks_is_code_and_a_lone_backtick_is_itself(tmp_path: Path) -> None:
+    drawn = page(tmp_path, Text("say `etude list` now"), Text("5` high"), Text("`<b>`"))
+    assert "<p>say <code>etude list</code> now</p>" in drawn
+    assert "<p>5` high</p>" in drawn
+    assert "<code>&lt;b&gt;</code>" in drawn
+
+
+def test_the_contents_say_what_a_section_is_about(tmp_path: Path) -> None:
+    sections = [Section(name, [], summary=f"about {name} {EVIL}") for name in ("a", "b", "c")]
+    drawn = save_page(tmp_path / "p.html", "title", sections).read_text()
+    assert drawn.count("<small>about") == 3
+    assert EVIL not in drawn

@@ -21,7 +21,7 @@ from etude.evidence.claim import (
     parse_seeds,
 )
 from etude.evidence.evidence import Evidence, Finding, PartFinding
-from etude.evidence.runner import run_claim
+from etude.evidence.runner import keep, measurements, run_claim, settle_claim, stored
 from etude.evidence.statistics import (
     Interval,
     bootstrap_interval,
@@ -46,9 +46,13 @@ __all__ = [
     "Scale",
     "bootstrap_interval",
     "holm",
+    "keep",
     "mcnemar_p_value",
+    "measurements",
     "parse_seeds",
     "run_claim",
+    "settle_claim",
     "sign_flip_p_value",
+    "stored",
     "wilson_interval",
 ]

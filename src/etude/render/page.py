@@ -30,12 +30,14 @@ class Section:
         blocks: What it shows, in order.
         tag: A short word drawn beside the heading, e.g. a verdict.
         level: 2 for a part, 3 for a part of a part.
+        summary: A sentence under its link in the contents.
     """
 
     heading: str
     blocks: Sequence[Block]
     tag: str = ""
     level: int = 2
+    summary: str = ""
 
 
 def save_page(
@@ -60,6 +62,7 @@ def save_page(
             "heading": p.heading,
             "tag": p.tag,
             "level": p.level,
+            "summary": plain(p.summary),
             "blocks": [_draw(b) for b in p.blocks],
         }
         for i, p in enumerate(parts)
@@ -82,7 +85,8 @@ def _environment() -> Environment:
 
 def _draw(block: Block) -> dict[str, Any]:
     if isinstance(block, Text):
-        return {"kind": "text", "paragraphs": [p for p in plain(block.text).split("\n\n") if p.strip()]}
+        paragraphs = [p for p in plain(block.text).split("\n\n") if p.strip()]
+        return {"kind": "text", "paragraphs": [_spans(paragraph) for paragraph in paragraphs]}
     if isinstance(block, Code):
         return {"kind": "code", "text": plain(block.text)}
     if isinstance(block, TableBlock):
@@ -111,6 +115,14 @@ def _draw(block: Block) -> dict[str, Any]:
         ]
         return {"kind": "shaded", "pieces": pieces, "caption": block.caption}
     raise TypeError(f"not a block: {block!r}")
+
+
+def _spans(paragraph: str) -> list[tuple[str, bool]]:
+    """A paragraph in pieces: what stands between backticks is code."""
+    pieces = paragraph.split("`")
+    if len(pieces) % 2 == 0:  # one has no partner
+        return [(paragraph, False)]
+    return [(piece, at % 2 == 1) for at, piece in enumerate(pieces)]
 
 
 def _read(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from etude.render.blocks import Block, Code, Shaded, TableBlock, Text
+from etude.runs.launcher import leads
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 
 _LEAST_TEXT = 16  # characters of a text column that are kept on one line
 _FILE_WIDTH = 120  # columns when output goes to a file or a pipe
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @cache
 def console(stderr: bool = True) -> Console:
-    """The shared console: stderr for progress and notices (default), stdout for results."""
+    """The shared console: stderr for progress and notices (default), stdout for results.
+
+    Of several processes that run the same command, the first one speaks.
+    """
     from rich.console import Console
 
-    drawn = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    drawn = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False, quiet=not leads())
     if not drawn.is_terminal and "COLUMNS" not in os.environ:
         drawn.width = _FILE_WIDTH
     return drawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from etude.catalogue import CARDS, Card, card
+from etude.data.batches import BatchEngine
 from etude.errors import EtudeError
-from etude.evidence import Evidence, Scale, parse_seeds, run_claim
+from etude.evidence import Evidence, Scale, parse_seeds, settle_claim
 from etude.evidence.blocks import evidence_sections
 from etude.render import Section, TableBlock, Text, save_page, show
+from etude.report.claim_jobs import Request, measure_locally, measure_on_ray
+from etude.report.side_by_side import affordable_workers
 from etude.runs import read_json
 
 if TYPE_CHECKING:
@@ -70,12 +72,15 @@ def claim(
     data: Path | None = None,
     seeds: str | None = None,
     model: str | None = None,
+    workers: int | None = None,
+    engine: BatchEngine = "local",
     out: Path = Path("runs/claims"),
     save: Path | None = None,
 ) -> Evidence | ClaimsResult:
     """Put a paper's claim to the test: every arm on the same seeds and units, paired statistics, a verdict.
 
-    A finished arm is not run again; a killed claim goes on where it stopped.
+    A finished arm is not run again; a killed claim goes on where it stopped. Several claims are measured side
+    by side, the seeds of a single one when `--workers` says so; the evidence is the same either way.
 
     Args:
         names: Methods, e.g. `signround`.
@@ -84,6 +89,10 @@ def claim(
         data: Folder with the claim's data; `etude show NAME` says what it holds.
         seeds: Seeds, as `0-4` or `7,8,9`; the claim's own by default.
         model: Another model under test, where the claim has one.
+        workers: Processes at work, each with an equal share of the cores. By default one for a single claim,
+            and as many as cores and memory allow for several.
+        engine: `local`, or `ray`: the cluster that `RAY_ADDRESS` names. Data must lie under one path on all
+            machines; the evidence is written here.
         out: Folder for measurements and evidence, one subfolder per method.
         save: Also write the evidence as JSON to this file (one claim) or folder (several).
 
@@ -93,23 +102,29 @@ def claim(
     cards = list(CARDS.values()) if all_ else [card(name) for name in names]
     if not cards:
         raise EtudeError("no claim was named", f"Name one of {', '.join(CARDS)}, or give --all.")
+    requests = [
+        Request(
+            name=chosen.name,
+            scale=scale,
+            data=None if data is None else (data / chosen.name if len(cards) > 1 else data).resolve(),
+            seeds=None if seeds is None else parse_seeds(seeds),
+            model=model,
+        )
+        for chosen in cards
+    ]
+    at_once = workers or (1 if len(cards) == 1 else affordable_workers(len(cards)))
+    measure = measure_on_ray if engine == "ray" else measure_locally
     found: dict[str, Evidence] = {}
     missing: dict[str, str] = {}
-    for chosen in cards:
-        folder = data / chosen.name if data is not None and len(cards) > 1 else data
-        try:
-            module = importlib.import_module(f"{chosen.package}.claim")
-            built = module.claim(
-                scale=scale, data=folder, seeds=None if seeds is None else parse_seeds(seeds), model=model
-            )
-            found[chosen.name] = run_claim(built, out / chosen.name)
-        except EtudeError as error:
+    for request, outcome in zip(requests, measure(requests, out, workers=at_once).values(), strict=True):
+        if isinstance(outcome, EtudeError):
             if len(cards) == 1:
-                raise
-            missing[chosen.name] = f"{error.problem} {error.hint}"
+                raise outcome
+            missing[request.name] = f"{outcome.problem} {outcome.hint}"
             continue
+        found[request.name] = settle_claim(request.claim(), out / request.name, outcome)
         if save is not None:
-            found[chosen.name].save(save if len(cards) == 1 else save / f"{chosen.name}.json")
+            found[request.name].save(save if len(cards) == 1 else save / f"{request.name}.json")
     return next(iter(found.values())) if len(cards) == 1 else ClaimsResult(found, missing)
 
 
