@@ -5,6 +5,8 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores; torch is imported after this
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,3 +25,27 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`run_here(program, *arguments)` runs a program in this process as `python -c` would, on one thread.
+
+    Only a run that is to be killed needs a process of its own; what it is compared with, and what goes on
+    with it, need not import everything once more.
+    """
+
+    def run(program: str, *arguments: object) -> None:
+        import torch
+
+        file = tmp_path / "program run here.py"
+        file.write_text(program)
+        monkeypatch.setattr(sys, "argv", [str(file), *map(str, arguments)])
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            runpy.run_path(str(file), run_name="__main__")
+        finally:
+            torch.set_num_threads(threads)
+
+    return run

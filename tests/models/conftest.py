@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny_models import tiny_llama, word_tokenizer
 
 from etude.errors import EtudeError
 from etude.models import CausalLM, load_causal_lm
@@ -38,32 +39,16 @@ def save_tiny_model() -> Callable[..., Path]:
 
 
 def _save_tiny_model(directory: Path, *, seed: int = 0, template: str | None = TEMPLATE) -> Path:
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from tokenizers.pre_tokenizers import WhitespaceSplit
 
     words = ["<pad>", "<bos>", "<end>", "<unk>", *WORDS, *(f"w{i}" for i in range(100))]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", bos_token="<bos>", eos_token="<end>"
-    )
+    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<end>"}
+    fast = word_tokenizer(words, split=WhitespaceSplit(), **special)
     fast.chat_template = template
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.3,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    LlamaForCausalLM(config).save_pretrained(directory)
+    tiny_llama(
+        len(words), seed=seed, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.3,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    ).save_pretrained(directory)  # fmt: skip
     fast.save_pretrained(directory)
     return directory
 

@@ -238,3 +238,9 @@ def test_an_inspect_provider_that_is_not_there_is_one_clear_error(user):
 def test_parameters_without_sampling_do_not_depend_on_the_seed():
     assert Parameters(3, seed=1).to_json() == Parameters(3, seed=2).to_json()
     assert Parameters(3, 0.5, seed=1).to_json() != Parameters(3, 0.5, seed=2).to_json()
+
+
+def test_half_a_character_in_an_answer_is_replaced():
+    from etude.models.chat import Reply
+
+    assert Reply("good \ud800 bad \N{GRINNING FACE}", "stop").text == "good ? bad \N{GRINNING FACE}"

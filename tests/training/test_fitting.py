@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,19 +133,16 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_a_killed_training_resumes_to_the_same_bits(
+    tmp_path: Path, run_here: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def finish(out: str) -> list[str]:
+        run_here(SCRIPT, tmp_path / out, "0")
+        return capsys.readouterr().out.splitlines()[-2:]
 
-    def run(out: str, pause: str) -> subprocess.Popen:
-        command = [sys.executable, str(script), str(tmp_path / out), pause]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-        )
-
-    whole = run("whole", "0").communicate()[0].splitlines()
-    victim = run("killed", "0.05")
+    whole = finish("whole")
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), "0.05"]
+    victim = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     while not (tmp_path / "killed" / "checkpoint-30" / "complete").exists():
         assert victim.poll() is None
         time.sleep(0.02)
@@ -153,7 +151,7 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path: Path) -> None:
     cut = tmp_path / "killed" / "checkpoint-55"  # a checkpoint that was being written when the process died
     cut.mkdir()
     (cut / "trained.safetensors").write_bytes(b"half")
-    resumed = run("killed", "0").communicate()[0].splitlines()
+    resumed = finish("killed")
     assert whole[0] == "None"
     assert int(resumed[0]) >= 30
     assert resumed[1] == whole[1]

@@ -6,6 +6,9 @@
 `build()` makes the function (loading its model) once in each worker. Rows in and out are JSON. They are
 spooled to Parquet and read as a stream, so that memory does not grow with their number. Nothing is kept here
 of what is finished: a caller stores each result and, when restarted, gives only the rows that are missing.
+
+A worker that is killed is started again and does its batch once more; what it does to files must bear that. A
+batch that kills every worker it meets (most often for memory) ends the run.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -26,6 +30,7 @@ Row: TypeAlias = dict[str, Any]
 BatchFunction: TypeAlias = Callable[[list[Row]], list[Row]]
 
 _SPOOL_ROWS = 4096
+_ATTEMPTS = 3  # of a batch whose worker was killed
 
 
 def map_batches(
@@ -48,14 +53,12 @@ def map_batches(
         workers: Functions at work side by side, with `ray`.
 
     Raises:
-        EtudeError: ray is not installed, or the function refused a batch.
+        EtudeError: ray is not installed, the function refused a batch, or a batch's workers were all killed.
     """
     if batch_size < 1 or workers < 1:
         raise EtudeError(f"batch size {batch_size}, workers {workers}", "Both are at least 1.")
     if engine == "local":
         return _in_process(rows, build, batch_size)
-    if importlib.util.find_spec("ray") is None:
-        raise EtudeError("--engine ray needs the package ray", "pip install 'etude[ray]'")
     return _through_ray(rows, build, batch_size, workers)
 
 
@@ -70,6 +73,48 @@ def _in_process(rows: Iterable[Row], build: Callable[[], BatchFunction], size: i
 def _through_ray(
     rows: Iterable[Row], build: Callable[[], BatchFunction], size: int, workers: int
 ) -> Iterator[Row]:
+    with ray_session(workers) as ray, tempfile.TemporaryDirectory(prefix="etude-rows-") as spool:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        files = _spool(rows, Path(spool))
+        if not files:
+            return
+        blocks = max(files, 2 * workers)  # fewer than workers would leave some idle
+        mapped = ray.data.read_parquet(spool, override_num_blocks=blocks).map_batches(
+            _Worker,
+            fn_constructor_args=(build,),
+            batch_size=size,
+            batch_format="numpy",
+            num_cpus=1,
+            max_restarts=-1,
+            max_task_retries=_ATTEMPTS - 1,
+            compute=ray.data.ActorPoolStrategy(size=workers),
+        )
+        try:
+            for result in mapped.iter_rows():
+                value = json.loads(result["row"])
+                if "refused" in value:
+                    raise EtudeError(*value["refused"])
+                yield value["result"]
+        except ray.exceptions.RayActorError as error:
+            raise EtudeError(
+                f"{_ATTEMPTS} workers died over the same batch of up to {size} rows",
+                "Most often memory ran out: fewer --workers. The same command goes on with what is missing.",
+            ) from error
+
+
+@contextmanager
+def ray_session(workers: int) -> Iterator[Any]:
+    """The module ray, connected: to the cluster that `RAY_ADDRESS` names, else to one on this machine.
+
+    Args:
+        workers: Processes that a cluster on this machine has.
+
+    Raises:
+        EtudeError: ray is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise EtudeError("--engine ray needs the package ray", "pip install 'etude[ray]'")
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -78,28 +123,8 @@ def _through_ray(
         address = os.environ.get("RAY_ADDRESS")
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": 40}
         ray.init(address) if address else ray.init(num_cpus=workers + 1, **quiet)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
     try:
-        with tempfile.TemporaryDirectory(prefix="etude-rows-") as spool:
-            files = _spool(rows, Path(spool))
-            if not files:
-                return
-            blocks = max(files, 2 * workers)  # fewer than workers would leave some idle
-            mapped = ray.data.read_parquet(spool, override_num_blocks=blocks).map_batches(
-                _Worker,
-                fn_constructor_args=(build,),
-                batch_size=size,
-                batch_format="numpy",
-                num_cpus=1,
-                max_restarts=0,
-                compute=ray.data.ActorPoolStrategy(size=workers),
-            )
-            for result in mapped.iter_rows():
-                value = json.loads(result["row"])
-                if "refused" in value:
-                    raise EtudeError(*value["refused"])
-                yield value["result"]
+        yield ray
     finally:
         if mine:
             ray.shutdown()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -125,7 +127,7 @@ def read_lines(path: Path) -> Iterator[str]:
         raise EtudeError(
             f"{path}{_undecodable(path)}: not UTF-8 ({error.reason})", "Convert it to UTF-8."
         ) from error
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise EtudeError(f"{path}: cannot be read ({error})", "Check the file.") from error
 
 
@@ -138,11 +140,14 @@ def _open_text(path: Path) -> IO[str]:
 def _undecodable(path: Path) -> str:
     """`:line` of the first line that is not UTF-8 (the decoder reads ahead and does not know it)."""
     with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return f":{number}"
+        try:
+            for number, line in enumerate(handle, start=1):
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError:
+                    return f":{number}"
+        except (OSError, EOFError, zlib.error):
+            pass  # the archive is damaged behind what was decoded
     return ""
 
 
@@ -152,7 +157,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EtudeError(
                 f"{path}:{number}: not valid JSON ({error})", "Each line must be one JSON object."
             ) from error
@@ -160,20 +165,37 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise EtudeError(
                 f"{path}:{number}: a JSON {type(row).__name__}", "Each line must be one JSON object."
             )
+        if "\\ud" in line.lower():
+            for field, value in row.items():
+                if _half_characters([field, value]):
+                    raise EtudeError(
+                        f"{path}:{number}: {field}: half of a surrogate pair (\\ud800 to \\udfff)",
+                        "Write text as UTF-8, or both halves.",
+                    )
         yield number, row
+
+
+def _half_characters(row: Any) -> bool:
+    """Whether texts of the row cannot be written: JSON's escapes can name half of a UTF-16 pair."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _read_separated(path: Path, separator: str) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.reader(read_lines(path), delimiter=separator)
-    header = [name.strip() for name in next(reader, [])]
+    rows = _whole_rows(path, reader)
+    header = [name.strip() for name in next(rows, [])]
     if not header:
         raise EtudeError(f"{path}: empty file", "The first line must name the columns.")
     if len(set(header)) < len(header):
-        twice = sorted({name for name in header if header.count(name) > 1})
+        twice = sorted(name for name, times in Counter(header).items() if times > 1)[:_MOST_ERRORS]
         raise EtudeError(
             f"{path}:1: column {', '.join(map(repr, twice))} is named twice", "Rename the columns."
         )
-    for cells in reader:
+    for cells in rows:
         if not cells:
             continue
         if len(cells) != len(header):
@@ -184,7 +206,17 @@ def _read_separated(path: Path, separator: str) -> Iterator[tuple[int, dict[str,
         yield reader.line_num, {name: cell for name, cell in zip(header, cells, strict=True) if cell != ""}
 
 
+def _whole_rows(path: Path, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise EtudeError(
+            f"{path}:{reader.line_num}: not a row ({error})", "Check the separator and quoting of this line."
+        ) from error
+
+
 def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -193,7 +225,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for row in batch.to_pylist():
                 number += 1
                 yield number, row
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise EtudeError(f"{path}: not a readable Parquet file ({error})", "Write the file again.") from error
 
 

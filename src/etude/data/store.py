@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from etude.errors import EtudeError
 from etude.runs import atomic_path, file_hash
+from etude.runs.launcher import writing_below
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def locked(name: str) -> Iterator[None]:
         ) from error
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        with writing_below(cache_root()):
+            yield
 
 
 def fetch_wheel(pin: PinnedWheel) -> Path:

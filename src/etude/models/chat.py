@@ -47,6 +47,10 @@ class Reply:
     seconds: float = 0.0
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        """Replace halves of characters, which a server may send but nobody can store or show."""
+        object.__setattr__(self, "text", self.text.encode("utf-8", "replace").decode())
+
 
 @dataclass(frozen=True)
 class Parameters:

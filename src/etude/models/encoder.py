@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,7 +26,8 @@ class Encoder:
     """A sentence encoder in memory.
 
     Args:
-        model: The transformers model, in evaluation mode.
+        model: The transformers model, in evaluation mode; or the modules of a sentence-transformers folder
+            before its pooling, which have the same face.
         tokenizer: Its tokenizer.
         name: The name it was asked for by.
         revision: Digest of the files it was loaded from.
@@ -55,7 +55,7 @@ class Encoder:
             batch_size: Texts per forward pass.
 
         Returns:
-            Unit vectors, (texts, dimension), in the order of `texts`.
+            Unit vectors, (texts, dimension), in the order of `texts`; zeros for a text without a token.
         """
         import torch
 
@@ -65,7 +65,7 @@ class Encoder:
         rows: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)[
             "input_ids"
         ]
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        order = sorted((i for i in range(len(rows)) if rows[i]), key=lambda i: -len(rows[i]))
         device = next(self.model.parameters()).device
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
@@ -113,12 +113,19 @@ def load_encoder(
     from transformers import AutoModel
 
     from etude.models.local_lm import context_length_of, default_device, load_tokenizer
+    from etude.models.sentence_modules import load_token_states, read_sentence_folder
 
     directory = model_directory(name)
-    tokenizer = load_tokenizer(str(directory))
+    found = read_sentence_folder(directory)
+    model: Any  # of transformers, or with its face
     with quiet_transformers():
         try:
-            model = AutoModel.from_pretrained(directory, dtype=torch.float32, use_safetensors=True)
+            if found is None or found.plain:
+                tokenizer = load_tokenizer(str(directory))
+                model = AutoModel.from_pretrained(directory, dtype=torch.float32, use_safetensors=True)
+                length = min(int(tokenizer.model_max_length), context_length_of(directory) or 512)
+            else:
+                model, tokenizer, length = load_token_states(directory, found)
         except (ValueError, OSError, KeyError, ImportError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise EtudeError(
@@ -127,15 +134,7 @@ def load_encoder(
             ) from error
     model.to(device or default_device())
     model.eval()
-    limit = min(int(tokenizer.model_max_length), context_length_of(directory) or 512)
-    length = min(int(_setting(directory, "sentence_bert_config.json").get("max_seq_length") or limit), limit)
-    return Encoder(model, tokenizer, name, model_revision(directory), pooling or _pooling(directory), length)
-
-
-def _pooling(directory: Path) -> Pooling:
-    return "cls" if _setting(directory, "1_Pooling/config.json").get("pooling_mode_cls_token") else "mean"
-
-
-def _setting(directory: Path, file: str) -> dict[str, Any]:
-    path = directory / file
-    return dict(read_json(path)) if path.exists() else {}
+    told = directory / "sentence_bert_config.json"
+    length = min(int((read_json(told) if told.exists() else {}).get("max_seq_length") or length), length)
+    pooled = pooling or (found.pooling if found else "mean")
+    return Encoder(model, tokenizer, name, model_revision(directory), pooled, length)

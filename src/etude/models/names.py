@@ -15,6 +15,8 @@ from etude.runs import content_hash, file_hash, read_json, write_json
 
 _CONTENT = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*/config.json")
 _NOT_CONTENT = {"source.json", "README.md"}
+MODULES = "modules.json"
+"""What lists the modules of a sentence-transformers folder."""
 
 
 def model_directory(name: str) -> Path:
@@ -24,7 +26,8 @@ def model_directory(name: str) -> Path:
         name: An embedded name (`smollm2`, `minilm`), a directory, a `.gguf` file, or a hub id `org/name`.
 
     Returns:
-        A directory with `config.json`, safetensors weights and the tokenizer.
+        A directory with `config.json` (sentence-transformers: `modules.json`), safetensors weights and the
+        tokenizer.
 
     Raises:
         EtudeError: There is no such model; the hint names the closest ones.
@@ -33,7 +36,7 @@ def model_directory(name: str) -> Path:
         return Path(prepare(name).directory)
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "config.json").exists():
+        if not (path / "config.json").exists() and not (path / MODULES).exists():
             raise EtudeError(
                 f"{path}: not a model directory, it has no config.json",
                 "Give the folder that save_pretrained wrote.",
@@ -71,8 +74,9 @@ def model_revision(directory: Path) -> str:
     The same files give the same revision on every machine. It is kept in the cache while the files' sizes and
     times are unchanged.
     """
+    patterns = (*_CONTENT, "*/*.safetensors") if (directory / MODULES).exists() else _CONTENT
     files = sorted(
-        {file for pattern in _CONTENT for file in directory.glob(pattern) if file.name not in _NOT_CONTENT}
+        {file for pattern in patterns for file in directory.glob(pattern) if file.name not in _NOT_CONTENT}
     )
     stamps = {
         str(file.relative_to(directory)): [file.stat().st_size, file.stat().st_mtime_ns] for file in files

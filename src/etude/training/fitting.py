@@ -17,6 +17,7 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from etude.errors import EtudeError
 from etude.models.quiet import quiet_transformers
 from etude.render import console
+from etude.runs import processes
 from etude.training.checkpoints import MarkComplete, last_whole_checkpoint
 
 Schedule = Literal["cosine", "linear", "constant", "onecycle"]
@@ -77,7 +78,9 @@ def fit(
 
     Only parameters with `requires_grad` are optimized and stored. The same call on the same `out` after a
     kill goes on from the last whole checkpoint and ends with the same weights as an uninterrupted run.
-    Under torchrun or `accelerate launch` it trains data-parallel.
+    Under torchrun or `accelerate launch` every process takes its share of each batch, so that the same call
+    trains the same model, as far as a batch's loss is the mean of its items' and nothing is drawn at random.
+    A batch of one item has no shares: each process takes an item of its own, as `accumulate` does in turn.
 
     Args:
         model: `model(**batch)` returns a mapping with a scalar `loss`.
@@ -86,7 +89,7 @@ def fit(
         out: Folder for checkpoints.
         steps: Optimizer steps; give this or `epochs`.
         epochs: Passes over `train`.
-        batch_size: Items per step and device.
+        batch_size: Items of a batch, over all processes; 1 where an item is a whole batch.
         learning_rate: Peak learning rate.
         weight_decay: AdamW's, on weights that are not norms or biases.
         warmup: Share of the steps over which the rate rises linearly from 0.
@@ -120,7 +123,14 @@ def fit(
         raise EtudeError("there is no training example", "Give more data.")
     if not any(p.requires_grad for p in model.parameters()):
         raise EtudeError("no parameter of the model is trainable", "Unfreeze some.")
-    per_epoch = max(1, math.ceil(math.ceil(size / batch_size) / accumulate))
+    together = processes()
+    if batch_size > 1 and batch_size % together:
+        raise EtudeError(
+            f"a batch of {batch_size} cannot be dealt to {together} processes",
+            "Give a batch size that the number of processes divides.",
+        )
+    share = max(1, batch_size // together)
+    per_epoch = max(1, math.ceil(math.ceil(size / (share * together)) / accumulate))
     total = steps if steps is not None else max(1, math.ceil(per_epoch * (epochs or 0)))
     interval = min(total, save_every or max(1, total // 10))
     selects = evaluation is not None or score is not None
@@ -128,8 +138,8 @@ def fit(
     arguments = TrainingArguments(
         output_dir=str(out),
         max_steps=total,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=batch_size,
+        per_device_train_batch_size=share,
+        per_device_eval_batch_size=share,
         gradient_accumulation_steps=accumulate,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
@@ -139,6 +149,7 @@ def fit(
         optim=optimizer if isinstance(optimizer, str) else "adamw_torch",
         seed=seed,
         data_seed=seed,
+        use_cpu=together > 1 and not torch.cuda.is_available(),  # or each would train alone
         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         save_strategy="steps",
         save_steps=interval,
@@ -165,7 +176,12 @@ def fit(
         eval_dataset=evaluation if score is None else train,
         data_collator=collate,
         optimizers=(None if isinstance(optimizer, str) else optimizer(model), None),
-        callbacks=[_Progress(label), *callbacks, MarkComplete()],  # whole only with what callbacks store
+        callbacks=[
+            _Progress(label),
+            _OwnDraws(seed),
+            *callbacks,
+            MarkComplete(),
+        ],  # whole only with what callbacks store
     )
     trainer.one_cycle = schedule == "onecycle"
     trainer.shuffle, trainer.score = shuffle, score
@@ -272,6 +288,17 @@ def _saved_buffers(model: nn.Module) -> dict[str, Tensor]:
     kept = model.state_dict(keep_vars=True)
     trained = {n.rpartition(".")[0] for n, p in model.named_parameters() if p.requires_grad}
     return {n: b for n, b in model.named_buffers() if n in kept and n.rpartition(".")[0] in trained}
+
+
+class _OwnDraws(TrainerCallback):
+    """Random numbers of its own for each process: the same dropout on all shares would be one draw."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.process_index:  # the first one draws as if it were alone; a resumed one restores its own
+            torch.manual_seed(self.seed + args.process_index)
 
 
 class _Progress(TrainerCallback):

@@ -10,6 +10,7 @@ import pytest
 from etude.errors import EtudeError
 from etude.methods.analogykb import AnalogyKB, mine, questions, read_questions
 from etude.methods.analogykb.kb_files import RELATION_PAIRS, write_relation_pairs
+from etude.methods.analogykb.prompted import question_prompt
 from etude.methods.analogykb.question_sets import eligible_pairs, make_items, make_questions
 
 from .conftest import TRIPLES, write_tsv
@@ -221,6 +222,20 @@ def test_the_verb_writes_the_public_shape(kb_folder, tmp_path):
         "accepted",
         "group",
     }
+
+
+def test_questions_as_solved_conversations_are_what_a_chat_model_is_asked(kb_folder, tmp_path):
+    questions(kb_folder, out=tmp_path / "q.jsonl", n=10, choices=3, split="all", chat=True)
+    asked = read_questions(tmp_path / "q.jsonl")
+    rows = [json.loads(line)["messages"] for line in (tmp_path / "q.jsonl").read_text().splitlines()]
+    for question, turns in zip(asked, rows, strict=True):
+        assert turns[:-1] == question_prompt(question)
+        assert turns[-1] == {"role": "assistant", "content": "ABC"[question.answer]}
+    questions(kb_folder, out=tmp_path / "g.jsonl", n=5, task="generation", split="all", chat=True)
+    for line in (tmp_path / "g.jsonl").read_text().splitlines():
+        item = json.loads(line)
+        assert item["messages"][-1]["content"] == item["accepted"][0]
+        assert item["messages"][-2]["content"].endswith(f"{item['query']} is to")
 
 
 def test_queries_and_analogies(kb):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.tiny_models import tiny_bert, tiny_llama
 
 from etude.methods.bioelqa.case_base import Case, CaseBase
 from etude.methods.bioelqa.demo import sample
@@ -90,17 +91,13 @@ def tiny(tmp_path: Path) -> Callable[[str], str]:
             )  # fmt: skip
             model = hf.T5ForConditionalGeneration(config)
         elif kind == "llama":
-            config = hf.LlamaConfig(
-                **size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                max_position_embeddings=256, bos_token_id=3, initializer_range=0.3,
-            )  # fmt: skip
-            model = hf.LlamaForCausalLM(config)
+            special = {"pad_token_id": 0, "eos_token_id": 2, "bos_token_id": 3}
+            model = tiny_llama(len(words), max_position_embeddings=256, initializer_range=0.3, **special)
         else:
-            config = hf.BertConfig(
-                **size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                max_position_embeddings=256, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            model = tiny_bert(
+                len(words), max_position_embeddings=256, hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0, pad_token_id=0, eos_token_id=2,
             )  # fmt: skip
-            model = hf.BertModel(config)
         folder = tmp_path / kind
         model.save_pretrained(folder)
         wrapped.save_pretrained(folder)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
+from tests.tiny_models import tiny_bert, tiny_llama
 
 from etude.models import load_tokenizer
 
@@ -15,17 +15,12 @@ from etude.models import load_tokenizer
 @pytest.fixture(scope="session")
 def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama with random weights and SmolLM2's tokenizer, as a directory."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder = tmp_path_factory.mktemp("tiny") / "lm"
     tokenizer = load_tokenizer("smollm2")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
+    tiny_llama(
+        len(tokenizer), intermediate_size=48, num_key_value_heads=2, max_position_embeddings=512,
         eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    ).save_pretrained(folder)  # fmt: skip
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -33,17 +28,9 @@ def tiny_lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with random weights and MiniLM's tokenizer, as a directory."""
-    from transformers import BertConfig, BertModel
-
     folder = tmp_path_factory.mktemp("tiny") / "encoder"
     tokenizer = load_tokenizer("minilm")
-    torch.manual_seed(0)
-    BertModel(
-        BertConfig(
-            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
-            intermediate_size=64, max_position_embeddings=64,
-        )
-    ).save_pretrained(folder)  # fmt: skip
+    tiny_bert(len(tokenizer), num_hidden_layers=3).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

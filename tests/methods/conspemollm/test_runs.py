@@ -19,6 +19,8 @@ from etude.methods.conspemollm import affect, build, evaluate, predict, probe, t
 from etude.models import register_scripted
 from etude.runs import file_hash
 
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
 
 @pytest.fixture(scope="module")
 def condid(tmp_path_factory) -> Path:
@@ -228,17 +230,19 @@ train(sys.argv[1], model=sys.argv[2], route="affect-base", emobank=sys.argv[3], 
 """
 
 
-def test_a_killed_training_ends_with_the_same_bits(condid, tiny_lm, emobank, tmp_path):
-    command = [sys.executable, "-c", TRAIN, str(condid), str(tiny_lm), str(emobank)]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+def test_a_killed_training_ends_with_the_same_bits(condid, tiny_lm, emobank, tmp_path, run_here):
+    arguments = [str(condid), str(tiny_lm), str(emobank)]
+    run_here(TRAIN, *arguments, tmp_path / "whole")
     for stage in ("stage-A", "stage-B"):
-        process = subprocess.Popen([*command, str(tmp_path / "killed")])
+        process = subprocess.Popen(
+            [sys.executable, "-c", TRAIN, *arguments, str(tmp_path / "killed")], env=ONE_THREAD
+        )
         while not list((tmp_path / "killed" / stage / "fit").glob("checkpoint-*/complete")):
             assert process.poll() is None, "it finished before it could be killed"
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    subprocess.run([*command, str(tmp_path / "killed")], check=True)
+    run_here(TRAIN, *arguments, tmp_path / "killed")
     for name in (
         "adapter/adapter_model.safetensors",
         "stage-A/trained.safetensors",
@@ -268,18 +272,19 @@ else:
 
 
 @pytest.mark.parametrize(("verb", "file"), [("predict", "predictions.csv"), ("affect", "affect.csv")])
-def test_a_killed_labelling_asks_nothing_twice(tmp_path, verb, file):
+def test_a_killed_labelling_asks_nothing_twice(tmp_path, verb, file, run_here):
     texts = write_texts(tmp_path / "t.csv", 150 if verb == "predict" else 24)
-    command = [sys.executable, "-c", CHAT, verb, str(texts)]
-    subprocess.run([*command, str(tmp_path / "a.log"), str(tmp_path / "whole")], check=True)
+    run_here(CHAT, verb, texts, tmp_path / "a.log", tmp_path / "whole")
     log = tmp_path / "b.log"
-    process = subprocess.Popen([*command, str(log), str(tmp_path / "killed")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHAT, verb, str(texts), str(log), str(tmp_path / "killed")], env=ONE_THREAD
+    )
     while not log.exists() or len(log.read_text().splitlines()) < 60:
         assert process.poll() is None
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    subprocess.run([*command, str(log), str(tmp_path / "killed")], check=True)
+    run_here(CHAT, verb, texts, log, tmp_path / "killed")
     assert (tmp_path / "whole" / file).read_text() == (tmp_path / "killed" / file).read_text()
     once, twice = (path.read_text().splitlines() for path in (tmp_path / "a.log", log))
     assert sorted(set(twice)) == sorted(set(once))

@@ -5,11 +5,10 @@ import random
 
 import pytest
 import torch
+from tests.tiny_models import tiny_llama
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -43,13 +42,10 @@ def gpt2(vocabulary=60, seed=0):
 
 
 def llama(vocabulary=60, seed=0):
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, bos_token_id=2,
-        eos_token_id=EOS, pad_token_id=PAD, initializer_range=0.3,
+    return tiny_llama(
+        vocabulary, seed=seed, intermediate_size=48, num_key_value_heads=2, max_position_embeddings=64,
+        bos_token_id=2, eos_token_id=EOS, pad_token_id=PAD, initializer_range=0.3,
     )  # fmt: skip
-    return LlamaForCausalLM(config).eval()
 
 
 MODELS = {

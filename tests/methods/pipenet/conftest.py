@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.tiny_models import bert_word_tokenizer, tiny_bert
 
 from etude.methods.pipenet.concept_graph import ConceptGraph
 from etude.methods.pipenet.demo import SAMPLE
@@ -11,7 +12,6 @@ from etude.methods.pipenet.preparing import build_kg, ground
 
 PARSES = SAMPLE / "parses.jsonl"
 QUESTIONS = SAMPLE / "questions.jsonl"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @pytest.fixture(scope="session")
@@ -41,36 +41,11 @@ def store(graphs_folder: Path) -> GraphStore:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A BERT with two layers of width 16 that knows the words of the sample."""
-    import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
     folder = tmp_path_factory.mktemp("encoder") / "bert"
     text = QUESTIONS.read_text() + (SAMPLE / "triples.tsv").read_text().replace("_", " ")
     words = sorted({w.strip('"?,.:[]{}') for w in text.lower().split()})
-    vocabulary = {word: i for i, word in enumerate([*VOCABULARY, *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=64,
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(folder)
+    tokenizer = bert_word_tokenizer(words)
+    tokenizer.save_pretrained(folder)
+    shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    tiny_bert(len(tokenizer), **shape).save_pretrained(folder)
     return str(folder)

@@ -5,38 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import (
-    BertConfig,
-    BertModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from tests.tiny_models import tiny_bert, tiny_llama, word_tokenizer
+from transformers import T5Config, T5ForConditionalGeneration
 
 WORDS = """
 a the dog cat man woman boy girl is not sleeping running eating red blue big small house garden car on in
 with write must be true given contradicts sentence that rewrite each other words first
 """
-
-
-def word_tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {
-        token: i for i, token in enumerate(["<pad>", "</s>", "<unk>", '"', ":", ".", *WORDS.split()])
-    }
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        model_max_length=512,
-    )
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +23,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         if folder.exists():
             return folder
         torch.manual_seed(0)
-        tokenizer = word_tokenizer()
+        words = ["<pad>", "</s>", "<unk>", '"', ":", ".", *WORDS.split()]
+        tokenizer = word_tokenizer(words, pad_token="<pad>", eos_token="</s>", model_max_length=512)
         size = len(tokenizer)
         if kind == "llama":
-            model = LlamaForCausalLM(
-                LlamaConfig(
-                    vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
-                    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, eos_token_id=1,
-                    pad_token_id=0, bos_token_id=None, initializer_range=0.5,
-                )
+            model = tiny_llama(
+                size, num_hidden_layers=3, num_key_value_heads=2, max_position_embeddings=512, eos_token_id=1,
+                pad_token_id=0, bos_token_id=None, initializer_range=0.5,
             )  # fmt: skip
         elif kind == "t5":
             model = T5ForConditionalGeneration(
@@ -66,12 +39,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                 )
             )  # fmt: skip
         else:
-            model = BertModel(
-                BertConfig(
-                    vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-                    num_attention_heads=4, max_position_embeddings=64, initializer_range=0.5,
-                )
-            )  # fmt: skip
+            model = tiny_bert(size, initializer_range=0.5)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return folder

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,6 +191,22 @@ def test_the_finished_encoder_is_the_trained_one_in_stock_modules(tiny, kind, tm
         for m in (training, loaded)
     )
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["frozen-lm", "full"])
+def test_texts_are_read_as_they_are_where_the_tokenizer_has_a_chat_template(tiny, tmp_path, kind) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "chatty"
+    shutil.copytree(tiny("llama"), folder)
+    template = "{% for m in messages %}the big red garden {{ m['content'] }} words{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    texts = ["the dog is running", "a blue car on the small house"]
+    vectors = [
+        open_encoder(str(model), texts, tmp_path / model.name, kind=kind, layer=2, dimension=8)
+        .plain()
+        .encode(texts)
+        for model in (tiny("llama"), folder)
+    ]
+    assert np.allclose(vectors[0], vectors[1], atol=1e-6)
 
 
 def test_the_untrained_frozen_lm_is_the_centered_mean_on_principal_axes(tiny, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -40,8 +40,8 @@ def contents(out: Path) -> dict[str, bytes]:
     }
 
 
-def test_killed_after_the_first_block_and_resumed_gives_the_same_bytes(model_folder, tmp_path):
-    assert start(model_folder, tmp_path / "whole").wait(timeout=120) == 0
+def test_killed_after_the_first_block_and_resumed_gives_the_same_bytes(model_folder, tmp_path, run_here):
+    run_here(SCRIPT, model_folder, tmp_path / "whole")
 
     killed = start(model_folder, tmp_path / "cut")
     first = tmp_path / "cut" / "blocks" / "block-0.safetensors"
@@ -53,7 +53,7 @@ def test_killed_after_the_first_block_and_resumed_gives_the_same_bytes(model_fol
     assert not (tmp_path / "cut" / "result.json").exists()
     stamp = first.stat().st_mtime_ns
 
-    assert start(model_folder, tmp_path / "cut").wait(timeout=120) == 0
+    run_here(SCRIPT, model_folder, tmp_path / "cut")
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
     whole, cut = (read_json(tmp_path / name / "result.json") for name in ("whole", "cut"))
     assert whole["eval"] == cut["eval"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.tiny_models import tiny_llama
 
 from etude.methods.speech_translation.audio import RATE, Samples, write_wav
 
@@ -51,26 +52,14 @@ def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def llm_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A character LM of two layers of width 16, random weights."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     from etude.methods.speech_translation.character_lm import character_tokenizer
 
     folder = tmp_path_factory.mktemp("llm")
     tokenizer = character_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    tiny_llama(
+        len(tokenizer), hidden_size=16, intermediate_size=32, num_attention_heads=2,
+        max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    ).save_pretrained(folder)  # fmt: skip
     tokenizer.save_pretrained(folder)
     return str(folder)
 

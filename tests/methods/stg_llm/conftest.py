@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from tests.tiny_models import tiny_llama, word_tokenizer
 
 from etude.methods.stg_llm.demo import ring_road
 from etude.methods.stg_llm.panel import SensorPanel
@@ -20,17 +21,10 @@ WORDS = SENTENCE.split()
 
 
 def _save_tokenizer(folder: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers.pre_tokenizers import BertPreTokenizer, Digits, Sequence
 
-    vocabulary = {
-        word: i for i, word in enumerate(dict.fromkeys(["<unk>", *".,:-()", *"0123456789", *WORDS]))
-    }
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
-    )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
+    split = Sequence([BertPreTokenizer(), Digits(individual_digits=True)])
+    word_tokenizer(["<unk>", *".,:-()", *"0123456789", *WORDS], split=split).save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")
@@ -50,20 +44,8 @@ def gpt2_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def llama_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Llama with 2 blocks of width 32, rotary positions and grouped keys."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder = tmp_path_factory.mktemp("llama")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=100,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    tiny_llama(100, num_key_value_heads=2, max_position_embeddings=256).save_pretrained(folder)
     _save_tokenizer(folder)
     return str(folder)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.tiny_models import tiny_llama
 
 SENTENCES = (
     "O gato dorme na casa velha e o cão corre no jardim da casa.",
@@ -22,8 +23,6 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     """`llama_folder(context=32, uniform=False)` is the folder of a random Llama with a tokenizer of 400
     entries.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     from etude.methods.teenytinyllama.llama_tokenizer import save_tokenizer
     from etude.methods.teenytinyllama.tokenizer_training import train_tokenizer
 
@@ -34,21 +33,10 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         if key not in made:
             folder = tmp_path_factory.mktemp("llama") / "model"
             save_tokenizer(train_tokenizer(list(SENTENCES) * 3, vocab_size=400), folder)
-            torch.manual_seed(0)
-            model = LlamaForCausalLM(
-                LlamaConfig(
-                    vocab_size=400,
-                    hidden_size=32,
-                    intermediate_size=64,
-                    num_hidden_layers=2,
-                    num_attention_heads=4,
-                    max_position_embeddings=context,
-                    initializer_range=0.3,
-                    bos_token_id=1,
-                    eos_token_id=2,
-                    pad_token_id=3,
-                )
-            )
+            model = tiny_llama(
+                400, max_position_embeddings=context, initializer_range=0.3, bos_token_id=1, eos_token_id=2,
+                pad_token_id=3,
+            )  # fmt: skip
             if uniform:
                 with torch.no_grad():
                     model.lm_head.weight.zero_()

@@ -33,6 +33,7 @@ CHATS = [
         ("user", "E quem canta?"),
         ("assistant", "Ele."),
     ],
+    [("system", " Responda com uma palavra. "), ("user", " Quem dorme? "), ("assistant", "Gato")],
     [("user", "O que é </instruction>?"), ("assistant", "É só texto, como </s>.")],
 ]
 ROWS = [{"messages": [{"role": r, "content": c} for r, c in chat]} for chat in CHATS]
@@ -64,7 +65,7 @@ def test_what_is_trained_on_is_what_the_saved_template_gives(llama_folder):
         "{{ message['content'] | trim + eos_token }}",
         "{% generation %}{{ message['content'] | trim + eos_token }}{% endgeneration %}",
     )
-    for row in ROWS[:2]:
+    for row in ROWS[:3]:
         ids, labels = chat_ids(lm.tokenizer, Chat.model_validate(row))
         text = lm.tokenizer.apply_chat_template(row["messages"], tokenize=False)
         assert text.startswith("<instruction>") and text.endswith("</s>")
@@ -79,7 +80,7 @@ def test_what_is_trained_on_is_what_the_saved_template_gives(llama_folder):
 def test_markers_that_a_user_writes_are_text(llama_folder):
     lm = load_causal_lm(str(llama_folder(128)))
     prepare_for_chat(lm.model, lm.tokenizer)
-    ids, labels = chat_ids(lm.tokenizer, Chat.model_validate(ROWS[2]))
+    ids, labels = chat_ids(lm.tokenizer, Chat.model_validate(ROWS[3]))
     assert ids.count(lm.tokenizer.convert_tokens_to_ids("</instruction>")) == 1
     assert ids.count(lm.tokenizer.eos_token_id) == 1 and labels[-1] == lm.tokenizer.eos_token_id
 
@@ -116,6 +117,9 @@ def test_chat_tuning_lowers_the_loss_and_the_folder_chats_everywhere(llama_folde
     tokenizer = load_tokenizer(str(tmp_path / "chat" / "model"))
     text = tokenizer.apply_chat_template([{"role": "user", "content": "Olá"}], tokenize=False)
     assert text == "<instruction>Olá</instruction>"
+    told = [{"role": "system", "content": "Seja breve."}, {"role": "user", "content": "Olá"}]
+    text = tokenizer.apply_chat_template(told, tokenize=False)
+    assert text == "<instruction>Seja breve.\n\nOlá</instruction>"
     with pytest.raises(Exception, match="alternate"):
         tokenizer.apply_chat_template([{"role": "assistant", "content": "Olá"}], tokenize=False)
     reply = chat_model(str(tmp_path / "chat" / "model")).generate(
@@ -145,7 +149,8 @@ def test_conversations_are_read_in_the_spellings_that_are_about(tmp_path, row):
         (["assistant", "user"], "roles must alternate"),
         (["user", "user"], "roles must alternate"),
         (["user"], "last message"),
-        (["system", "user", "assistant"], "roles must alternate"),
+        (["user", "system", "assistant"], "roles must alternate"),
+        (["system", "assistant"], "roles must alternate"),
     ],
 )
 def test_roles_that_do_not_alternate_are_named_by_line(tmp_path, roles, message):

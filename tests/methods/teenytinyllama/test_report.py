@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from etude.errors import EtudeError
 from etude.methods.teenytinyllama.configs import ModelConfig
@@ -160,3 +161,19 @@ def test_text_that_a_run_was_trained_on_is_refused_unless_forced(run, tmp_path):
         evaluate(str(run), texts=(mixed,))
     assert "were trained on" in evaluate(str(run), texts=(mixed,), force=True).notices[0]
     assert evaluate(str(run / "model"), texts=(mixed,), limit=1).notices == ()
+
+
+def test_a_corpus_prepared_again_is_not_taken_for_the_one_of_the_run(run, tmp_path):
+    corpus = Path(yaml.safe_load((run / "config.yaml").read_text())["data"])
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text(json.dumps({"id": TRAIN[7].id, "text": TRAIN[7].text}) + "\n")
+    before = (corpus / "manifest.json").read_text()
+    changed = json.loads(before) | {"tokenizer_sha256": "0" * 64}  # the same folder, another tokenizer
+    (corpus / "manifest.json").write_text(json.dumps(changed))
+    try:
+        [notice] = evaluate(str(run), texts=(mixed,)).notices
+        assert "was prepared again since" in notice and str(mixed) in notice
+        with pytest.raises(EtudeError, match="prepared again"):
+            evaluate(str(run))
+    finally:
+        (corpus / "manifest.json").write_text(before)

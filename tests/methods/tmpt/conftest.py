@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests import tiny_models
 
 from etude.methods.tmpt.posters import made_up_posts
 
@@ -25,8 +26,6 @@ def own_feature_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A random two-layer BERT for masked language modelling, with a word tokenizer that has [MASK]."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
     folder = tmp_path_factory.mktemp("tiny-bert")
     words = [
@@ -53,24 +52,10 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> str:
         "it",
         "we",
     ]
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary = {word: i for i, word in enumerate([*special, *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]", model_max_length=64,
-    ).save_pretrained(folder)  # fmt: skip
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=48, max_position_embeddings=64, pad_token_id=0,
-    )  # fmt: skip
-    BertForMaskedLM(config).save_pretrained(folder)
+    tokenizer = tiny_models.bert_word_tokenizer(words, mask_token="[MASK]")
+    tokenizer.save_pretrained(folder)
+    shape = {"num_attention_heads": 2, "intermediate_size": 48, "pad_token_id": 0}
+    tiny_models.tiny_bert(len(tokenizer), head="BertForMaskedLM", **shape).save_pretrained(folder)
     return str(folder)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.tiny_models import tiny_bert, tiny_llama, word_tokenizer
 from torch import Tensor
 
 from etude.methods.word_sensitivity.perturbation import generator, rescale
@@ -64,45 +65,22 @@ def gaussian() -> Callable[..., Tensor]:
     return make
 
 
-def _save_tokenizer(folder: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = {word: i for i, word in enumerate(["<unk>", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
-
-
 @pytest.fixture(scope="session")
 def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Llama with 2 blocks of width 32, 4 heads, rotary positions and grouped keys."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder = tmp_path_factory.mktemp("llama")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS) + 1, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256, initializer_range=0.2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    _save_tokenizer(folder)
+    shape = {"num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.2}
+    tiny_llama(len(WORDS) + 1, **shape).save_pretrained(folder)
+    word_tokenizer(["<unk>", *WORDS]).save_pretrained(folder)
     return str(folder)
 
 
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A BERT with 2 blocks of width 32."""
-    from transformers import BertConfig, BertModel
-
     folder = tmp_path_factory.mktemp("bert")
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS) + 1, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=64, initializer_range=0.2,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    _save_tokenizer(folder)
+    tiny_bert(len(WORDS) + 1, initializer_range=0.2).save_pretrained(folder)
+    word_tokenizer(["<unk>", *WORDS]).save_pretrained(folder)
     return str(folder)
 
 

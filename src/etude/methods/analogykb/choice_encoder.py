@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from etude.errors import EtudeError
 from etude.methods.analogykb.analogy_questions import AnalogyQuestion, Pair, as_text
+from etude.methods.analogykb.fine_tuning import fine_tune
 from etude.methods.analogykb.listwise import listwise_loss
-from etude.methods.analogykb.scorers import Recipe, held_out
+from etude.methods.analogykb.scorers import Recipe
 from etude.models import load_tokenizer, model_directory
 from etude.models.local_lm import default_device
 from etude.models.quiet import quiet_transformers
@@ -56,22 +57,11 @@ class ChoiceEncoder:
 
     def fit(self, questions: Sequence[AnalogyQuestion], recipe: Recipe, out: Path) -> dict[str, Any]:
         """Fine-tune; see `Scorer`."""
-        from etude.training import fit
-
-        train, validation = held_out(len(questions), recipe)
-        result = fit(
-            _Listwise(self.model), _Listed([questions[i] for i in train]),
-            _Listed([questions[i] for i in validation]) if len(validation) else None,
-            out=out, epochs=recipe.epochs, batch_size=recipe.batch_size, learning_rate=recipe.learning_rate,
-            warmup=0.1, seed=recipe.seed, patience=recipe.patience, collate=partial(collate, self.tokenizer),
-            label="analogykb encoder",
-        )  # fmt: skip
+        ready = partial(collate, self.tokenizer)
+        label = "analogykb encoder"
+        facts = fine_tune(_Listwise(self.model), questions, recipe, out, collate=ready, label=label)
         self.model.eval()
-        return {
-            "steps": result.steps,
-            "train_loss": result.train_loss,
-            "validation_loss": result.best_eval_loss,
-        }
+        return facts
 
     def choice_scores(
         self, stems: Sequence[Pair], choices: Sequence[Sequence[Pair]]
@@ -110,17 +100,6 @@ class _Listwise(torch.nn.Module):
         self, choices: torch.Tensor, answer: torch.Tensor, **batch: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         return {"loss": listwise_loss(self.model(**batch).logits, choices, answer)}
-
-
-class _Listed(torch.utils.data.Dataset[AnalogyQuestion]):
-    def __init__(self, questions: Sequence[AnalogyQuestion]) -> None:
-        self.questions = questions
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def __getitem__(self, index: int) -> AnalogyQuestion:
-        return self.questions[index]
 
 
 def collate(tokenizer: Any, questions: Sequence[AnalogyQuestion]) -> dict[str, torch.Tensor]:

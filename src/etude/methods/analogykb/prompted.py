@@ -33,6 +33,23 @@ def question_prompt(question: AnalogyQuestion, shown: Sequence[AnalogyQuestion] 
     return turns
 
 
+def item_prompt(item: GenerationItem, shown: Sequence[GenerationItem] = ()) -> Conversation:
+    """A generation item as a conversation; demonstrations are earlier turns."""
+    turns: Conversation = [{"role": "system", "content": _COMPLETE}]
+    for one in shown:
+        turns.append({"role": "user", "content": generation_text(one.stem, one.query)})
+        turns.append({"role": "assistant", "content": one.accepted[0]})
+    turns.append({"role": "user", "content": generation_text(item.stem, item.query)})
+    return turns
+
+
+def solved(one: AnalogyQuestion | GenerationItem) -> Conversation:
+    """What a chat model is asked, and the right answer after it: a row to fine-tune on."""
+    if isinstance(one, GenerationItem):
+        return [*item_prompt(one), {"role": "assistant", "content": one.accepted[0]}]
+    return [*question_prompt(one), {"role": "assistant", "content": LETTERS[one.answer]}]
+
+
 def _asked(question: AnalogyQuestion) -> str:
     listed = "\n".join(f"({LETTERS[i]}) {as_text(pair)}" for i, pair in enumerate(question.choice))
     return f"{as_text(question.stem)} as:\n{listed}"
@@ -77,14 +94,7 @@ def generated_terms(
     chat: ChatModel, items: Sequence[GenerationItem], shown: Sequence[GenerationItem], k: int, seed: int
 ) -> list[list[str]]:
     """Up to k different terms for each item: the likeliest answer, then samples."""
-    prompts: list[Conversation] = []
-    for item in items:
-        turns: Conversation = [{"role": "system", "content": _COMPLETE}]
-        for one in shown:
-            turns.append({"role": "user", "content": generation_text(one.stem, one.query)})
-            turns.append({"role": "assistant", "content": one.accepted[0]})
-        turns.append({"role": "user", "content": generation_text(item.stem, item.query)})
-        prompts.append(turns)
+    prompts = [item_prompt(item, shown) for item in items]
     found: list[list[str]] = [[] for _ in items]
     for draw in range(k):
         replies = chat.generate(

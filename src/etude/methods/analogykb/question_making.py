@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from etude.data import write_records
 from etude.methods import verb
+from etude.methods.analogykb.analogy_questions import AnalogyQuestion, GenerationItem
 from etude.methods.analogykb.knowledge_base import AnalogyKB
+from etude.methods.analogykb.prompted import solved
 from etude.methods.analogykb.question_sets import Split, make_items, make_questions
 from etude.methods.analogykb.sampling import Negatives, Partner
 
@@ -79,6 +81,7 @@ def questions(
     min_pairs: int = 5,
     encoder: str = "minilm",
     shuffle: bool = False,
+    chat: bool = False,
     seed: int = 0,
 ) -> QuestionsResult:
     """Make a question set: a stem pair, choices and the right one; or A, B, C and every right D.
@@ -102,6 +105,8 @@ def questions(
         min_pairs: Only relations with so many pairs.
         encoder: Whose vectors say which pairs are nearest.
         shuffle: Deal the relations out anew first: the control that has everything but the relations.
+        chat: Also write each as a solved conversation (messages), as evaluate asks chat models: what
+            teenytinyllama finetune and other trainers of chat models read.
         seed: Of every draw.
 
     Raises:
@@ -114,7 +119,7 @@ def questions(
     }  # fmt: skip
     if task == "generation":
         items, removed, eligible, count = make_items(base, n, **chosen)  # type: ignore[arg-type]
-        write_records(out, items)
+        write_records(out, _rows(items, chat))
         shown = [
             f"{i.stem[0]} : {i.stem[1]} = {i.query} : {' | '.join(i.accepted[:4])} ({i.group})"
             for i in items[:5]
@@ -124,7 +129,7 @@ def questions(
         base, n, choices=choices, negatives=negatives, relations=relations, encoder=encoder, shuffle=shuffle,
         **chosen,  # type: ignore[arg-type]
     )  # fmt: skip
-    write_records(out, made.questions)
+    write_records(out, _rows(made.questions, chat))
     shown = [
         f"{q.stem[0]} : {q.stem[1]} = {q.choice[q.answer][0]} : {q.choice[q.answer][1]} ({q.group})"
         for q in made.questions[:5]
@@ -134,3 +139,8 @@ def questions(
         str(out), len(made.questions), made.removed, made.eligible, made.relations,
         tuple(places[i] for i in range(choices)), tuple(shown),
     )  # fmt: skip
+
+
+def _rows(made: Sequence[AnalogyQuestion | GenerationItem], chat: bool) -> list[dict[str, Any]]:
+    """Rows of the file, with a conversation if it is asked for."""
+    return [one.model_dump() | ({"messages": solved(one)} if chat else {}) for one in made]

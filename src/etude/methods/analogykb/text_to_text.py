@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from etude.errors import EtudeError
 from etude.methods.analogykb.analogy_questions import AnalogyQuestion, GenerationItem, Pair, as_text
-from etude.methods.analogykb.scorers import Recipe, held_out
+from etude.methods.analogykb.fine_tuning import fine_tune
+from etude.methods.analogykb.scorers import Recipe
 from etude.models import load_tokenizer, model_directory
 from etude.models.local_lm import default_device
 from etude.models.quiet import quiet_transformers
@@ -78,24 +79,11 @@ class TextToText:
         self, questions: Sequence[AnalogyQuestion] | Sequence[GenerationItem], recipe: Recipe, out: Path
     ) -> dict[str, Any]:
         """Fine-tune on recognition questions or on generation items; see `Scorer`."""
-        from etude.training import fit
-
         examples = [example_of(one) for one in questions]
-        train, validation = held_out(len(examples), recipe)
-        collate = partial(collate_examples, self.tokenizer, self.seq2seq)
-        result = fit(
-            self.model, _Examples([examples[i] for i in train]),
-            _Examples([examples[i] for i in validation]) if len(validation) else None,
-            out=out, epochs=recipe.epochs, batch_size=recipe.batch_size, learning_rate=recipe.learning_rate,
-            warmup=0.1, seed=recipe.seed, patience=recipe.patience, collate=collate,
-            label="analogykb seq2seq",
-        )  # fmt: skip
+        ready = partial(collate_examples, self.tokenizer, self.seq2seq)
+        facts = fine_tune(self.model, examples, recipe, out, collate=ready, label="analogykb seq2seq")
         self.model.eval()
-        return {
-            "steps": result.steps,
-            "train_loss": result.train_loss,
-            "validation_loss": result.best_eval_loss,
-        }
+        return facts
 
     def choice_scores(
         self, stems: Sequence[Pair], choices: Sequence[Sequence[Pair]]
@@ -163,17 +151,6 @@ def example_of(one: AnalogyQuestion | GenerationItem) -> Example:
     if isinstance(one, GenerationItem):
         return generation_text(one.stem, one.query), one.accepted[0]
     return recognition_text(one.stem, one.choice), LETTERS[one.answer]
-
-
-class _Examples(torch.utils.data.Dataset[Example]):
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.examples[index]
 
 
 def collate_examples(tokenizer: Any, seq2seq: bool, examples: Sequence[Example]) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from etude.data.records import read_lines
 from etude.errors import EtudeError
 from etude.methods import verb
 from etude.methods.bioelqa.linker import BioELQA, Link
@@ -153,9 +154,21 @@ def link_row(row: MentionRow, made: Link, top: int) -> dict[str, Any]:
 
 
 def read_links(path: Path) -> list[dict[str, Any]]:
-    """The rows of a links file."""
-    with open(path, encoding="utf-8") as handle:
-        return [json.loads(line) for line in handle if line.strip()]
+    """The rows of a links file.
+
+    Raises:
+        EtudeError: A line is none; it is named.
+    """
+    found = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if line.strip():
+            try:
+                found.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise EtudeError(
+                    f"{path}:{number}: not a link ({error})", "Delete the file and link again."
+                ) from error
+    return found
 
 
 def _whole_rows(out: Path, rows: Sequence[MentionRow]) -> int:

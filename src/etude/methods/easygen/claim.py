@@ -28,7 +28,7 @@ from etude.methods.easygen.uvit import UViTConfig
 from etude.runs import file_hash
 
 _SMALL = Recipe(learning_rate=3e-3, high_noise=4.0, decay=0.99)
-LAPTOP = Budget((100, 160), 250, 500, _SMALL, UViTConfig(32))
+LAPTOP = Budget((100, 160), 200, 400, _SMALL, UViTConfig(32))
 SLOW = Budget(
     (100, 316),
     2000,

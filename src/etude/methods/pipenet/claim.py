@@ -63,7 +63,7 @@ class Budget:
     training: Training
 
 
-LAPTOP = Budget(1500, None, 64, 2, False, Training(epochs=3, batch_size=8))
+LAPTOP = Budget(1500, None, 64, 2, False, Training(epochs=2, batch_size=8))
 SLOW = Budget(5000, None, 64, 2, False, Training(epochs=6, batch_size=8))
 PAPER = Budget(8500, 1241, 200, 5, True, Training(epochs=15, batch_size=64, mini_batch=2))
 
@@ -94,7 +94,7 @@ def claim(
     """Cost and accuracy at pruning rates 0, 0.5, 0.7 and 0.9, by dependency and by other criteria.
 
     Args:
-        scale: laptop: 1,500 training questions, 3 epochs, frozen MiniLM, d = 64, 2 layers. slow: 5,000 and 6
+        scale: laptop: 1,500 training questions, 2 epochs, frozen MiniLM, d = 64, 2 layers. slow: 5,000 and 6
             epochs. paper: 8,500 questions, 1,241 for the test, RoBERTa-large tuned, d = 200, 5 layers, 15
             epochs, over ConceptNet 5.6 if the folder has it.
         data: Folder with kg.parquet (or ConceptNet's assertions), csqa_train.jsonl and csqa_dev_a.jsonl.

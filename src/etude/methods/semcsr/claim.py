@@ -148,7 +148,7 @@ def _arms(world: World, kind: Any) -> list[Arm]:
     omega = world.setting.omega
 
     def arm(label: str, train: Callable[[int], Training]) -> Arm:
-        return Arm(f"{kind}: {label}", lambda seed: _measured(world, train(seed)), {"kind": kind})
+        return Arm(f"{kind}: {label}", lambda seed: _measured(world, kind, train(seed)), {"kind": kind})
 
     def masked(
         rows: Callable[[], Any], reference: Callable[[int], Any], phi: float
@@ -158,12 +158,15 @@ def _arms(world: World, kind: Any) -> list[Arm]:
     def curated() -> Any:
         return world.self_curated(omega)
 
+    def raw() -> Any:
+        return world.looking_up(kind, world.encoder(kind).plain())
+
     def own_reference(seed: int) -> Any:
-        return world.simcse(kind, seed).model
+        return world.looking_up(kind, world.simcse(kind, seed).model)
 
     static = kind != "frozen-lm"  # the wider set of arms
     arms = [
-        Arm(f"{kind}: raw", lambda seed: _scores(world, world.encoder(kind).plain(), {}), seeded=False),
+        Arm(f"{kind}: raw", lambda seed: _scores(world, raw(), {}), seeded=False),
         arm(_SIMCSE, lambda seed: world.simcse(kind, seed)),
         arm("positives only", lambda s: world.train(kind, world.triples(omega), s, objective="positives")),
         arm("triples, no contrast", lambda s: world.train(kind, world.triples(0.0), s)),
@@ -192,14 +195,14 @@ def _ceiling(world: World) -> Arm:
     return Arm("MiniLM (ceiling)", lambda seed: _scores(world, world.minilm(), {}), seeded=False)
 
 
-def _measured(world: World, done: Training) -> Measurement:
+def _measured(world: World, kind: Any, done: Training) -> Measurement:
     facts = {
         "rows": done.rows,
         "best step": done.best_step,
         "stopping half": done.best_spearman,
         "masked": None if done.masked is None else f"{done.masked:.2%}",
     }
-    return _scores(world, done.model, facts)
+    return _scores(world, world.looking_up(kind, done.model), facts)
 
 
 def _scores(world: World, encoder: Any, facts: dict[str, Any]) -> Measurement:

@@ -13,6 +13,7 @@ from etude.data.store import cache_root
 from etude.errors import EtudeError
 from etude.methods.semcsr.curation import Curator, with_roles
 from etude.methods.semcsr.encoders import Kind, TrainableEncoder, load_sentence_transformer, open_encoder
+from etude.methods.semcsr.frozen_lm import FrozenLMEncoder
 from etude.methods.semcsr.generation import write_triples_file
 from etude.methods.semcsr.learning import sampled
 from etude.methods.semcsr.making import score
@@ -194,7 +195,25 @@ class World:
     @cache  # noqa: B019
     def encoder(self, kind: Kind) -> TrainableEncoder:
         """The encoder to train; its center and axes are those of the sentences."""
-        return open_encoder(self.encoder_name, self.sentences, self.work / str(kind), kind=kind)
+        opened = open_encoder(self.encoder_name, self.sentences, self.work / str(kind), kind=kind)
+        if isinstance(opened, FrozenLMEncoder):  # at once: a text's states then hang on no arm's order
+            opened.known.remember(self.all_texts)
+        return opened
+
+    @cached_property
+    def all_texts(self) -> list[str]:
+        """Every text that some arm trains on or is scored with."""
+        weights = (0.0, self.setting.omega, *self.setting.sweep)
+        rows = [row for one in weights for row in self.triples(one)] + self.human
+        if (self.data / SHARED).is_file():
+            rows += self.shared_file
+        texts = [text for row in rows for text in (row.sent0, row.sent1, row.hard_neg) if text]
+        return [*texts, *sts_texts(self.dev)]
+
+    def looking_up(self, kind: Kind, model: Any) -> Any:
+        """The trained encoder; `frozen-lm` without computing the frozen states again."""
+        opened = self.encoder(kind)
+        return opened.looking_up(model) if isinstance(opened, FrozenLMEncoder) else model
 
     @cache  # noqa: B019
     def simcse(self, kind: Kind, seed: int) -> Training:

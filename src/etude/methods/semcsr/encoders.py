@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, Pooling, StaticEmbedding, Transformer
+from sentence_transformers.sentence_transformer.modules import Dense, Pooling, StaticEmbedding
 from torch import nn
 
 from etude.errors import EtudeError
-from etude.methods.semcsr.frozen_lm import LAYER, FrozenLMEncoder, truncated_lm
+from etude.methods.semcsr.frozen_lm import LAYER, FrozenLMEncoder, text_transformer, truncated_lm
 from etude.methods.semcsr.static_encoder import DIMENSION, StaticEncoder, static_embedding
 from etude.models import load_causal_lm, model_directory
 from etude.models.local_lm import default_device
@@ -141,7 +141,7 @@ def load_sentence_transformer(
             if _is_sentence_transformer(directory):
                 model = SentenceTransformer(str(directory), device=default_device(), local_files_only=True)
             else:
-                transformer = Transformer(str(directory), max_seq_length=max_length)
+                transformer = text_transformer(str(directory), max_length)
                 pooled = Pooling(transformer.get_embedding_dimension(), pooling)
                 model = SentenceTransformer(modules=[transformer, pooled], device=default_device())
         except (ValueError, OSError, KeyError, ImportError, RuntimeError) as error:

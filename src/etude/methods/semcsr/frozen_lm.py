@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,11 +31,17 @@ from etude.errors import EtudeError
 from etude.methods.semcsr.static_encoder import DIMENSION
 from etude.models import CausalLM
 from etude.models.quiet import quiet_transformers
+from etude.runs import leads
 
 LAYER = 6
 MAX_LENGTH = 64
 _SHIFT = 16.0  # C: the relative error of the gate is e^-16 where w·h is at its largest
 _BATCH = 32
+
+
+def states_file(work: Path) -> Path:
+    """Where the states lie while training; each process of a training has its own."""
+    return work / f"states{'' if leads() else os.environ['RANK']}.f32"
 
 
 def truncated_lm(lm: CausalLM, layer: int = LAYER, max_length: int = MAX_LENGTH) -> Transformer:
@@ -64,9 +71,21 @@ def truncated_lm(lm: CausalLM, layer: int = LAYER, max_length: int = MAX_LENGTH)
     with tempfile.TemporaryDirectory(prefix="etude-semcsr-") as folder, quiet_transformers():
         cut.float().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        module = Transformer(folder, max_seq_length=max_length)
+        module = text_transformer(folder, max_length)
     module.requires_grad_(False)
     return module
+
+
+def text_transformer(folder: str, max_length: int | None) -> Transformer:
+    """A transformer that reads a text as it is, also where its tokenizer has a chat template.
+
+    Left to itself sentence-transformers would put every text into a chat message: a system prompt before it,
+    and of the text only what is left of `max_length` tokens.
+    """
+    read = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+    return Transformer(
+        folder, max_seq_length=max_length, modality_config=read, module_output_name="token_embeddings"
+    )
 
 
 class TokenStates(InputModule):  # type: ignore[misc]
@@ -231,7 +250,7 @@ class FrozenLMEncoder:
         dimension: int = DIMENSION,
     ) -> None:
         self.layers, self.dropout = layers, dropout
-        self.known = TokenStates(layers, corpus, work / "states.f32", dropout)
+        self.known = TokenStates(layers, corpus, states_file(work), dropout)
         self.center, self.axes = self.known.mean_and_axes(dimension)
 
     def plain(self) -> SentenceTransformer:
@@ -249,6 +268,10 @@ class FrozenLMEncoder:
         """The trained encoder, of plain sentence-transformers modules."""
         pooling = trained[1]
         return self._finished(pooling, trained[0].largest(pooling.query.detach()))
+
+    def looking_up(self, finished: SentenceTransformer) -> SentenceTransformer:
+        """A finished encoder that looks the frozen states up, for texts that are encoded again and again."""
+        return SentenceTransformer(modules=[self.known, *list(finished)[1:]], device="cpu").eval()
 
     def _finished(self, pooling: AttentionPooling, largest: float) -> SentenceTransformer:
         return SentenceTransformer(modules=[self.layers, *pooling.gated_modules(largest)], device="cpu")

@@ -12,7 +12,7 @@ from etude.data import read_rows
 from etude.errors import EtudeError
 from etude.methods import verb
 from etude.methods.semcsr.encoders import Kind, PoolingName, load_sentence_transformer
-from etude.methods.semcsr.frozen_lm import LAYER
+from etude.methods.semcsr.frozen_lm import LAYER, states_file
 from etude.methods.semcsr.masked_info_nce import PHI, TAU, Variant
 from etude.methods.semcsr.provenance import (
     read_provenance,
@@ -86,7 +86,7 @@ def train(
         loss: masked, or official: the released code's loss, to compare.
         epochs: Passes over the triples.
         steps: Optimizer steps, in place of epochs.
-        batch_size: Triples per step and device.
+        batch_size: Triples per step, over all processes.
         learning_rate: Peak rate; by default 5e-5 (full), 3e-4 (frozen-lm), 2e-3 (static).
         max_length: Tokens after which a text is cut (not for static).
         dev: STS files by whose correlation the best checkpoint is chosen.
@@ -170,7 +170,7 @@ def _train(
         write_provenance(folder, facts, seen)
     for part in ("fit", "simcse"):
         clear_checkpoints(work / part)
-    (work / "states" / "states.f32").unlink(missing_ok=True)
+    states_file(work / "states").unlink(missing_ok=True)
     return TrainResult(
         str(out), opened.kind, done.rows, done.steps, done.best_step, done.best_spearman, done.masked
     )

@@ -39,6 +39,7 @@ from etude.methods.semcsr.static_encoder import DIMENSION
 from etude.methods.semcsr.sts import STSPair, unit_vectors
 from etude.methods.semcsr.triples import Triple, has_negatives
 from etude.models.quiet import quiet_transformers
+from etude.runs import processes
 from etude.training.checkpoints import MarkComplete, last_whole_checkpoint
 
 Objective: TypeAlias = Literal["triples", "positives", "simcse"]
@@ -59,7 +60,7 @@ class TrainConfig:
         loss: `masked`, or the released code's `official` to compare.
         epochs: Passes over the triples, where `steps` is not given.
         steps: Optimizer steps.
-        batch_size: Triples per step and device.
+        batch_size: Triples per step, over all processes; each sees the others' as negatives.
         learning_rate: Peak rate; by default 5e-5 (`full`), 3e-4 (`frozen-lm`), 2e-3 (`static`).
         eval_every: Steps between evaluations on the development pairs (and checkpoints).
         patience: Stop after this many evaluations without a better one.
@@ -216,7 +217,7 @@ def _fit(
         "phi": config.phi,
         "reference": table,
         "variant": config.loss,
-        "gather_across_devices": torch.distributed.is_available() and torch.distributed.is_initialized(),
+        "gather_across_devices": processes() > 1,
     }
     loss = (
         MaskedInfoNCE(model, **settings)
@@ -278,6 +279,12 @@ def _trainer(
     names = ("anchor", "positive", "negative")
     rows: dict[str, Any] = dict(zip(names, map(list, columns), strict=False))
     rows["label"] = list(range(len(columns[0])))
+    together = processes()
+    if config.batch_size % together:
+        raise EtudeError(
+            f"a batch of {config.batch_size} cannot be dealt to {together} processes",
+            "Give a --batch-size that the number of processes divides.",
+        )
     per_epoch = len(columns[0]) // config.batch_size
     total = config.steps or max(1, math.ceil(per_epoch * config.epochs))
     interval = min(config.eval_every, total)
@@ -285,14 +292,14 @@ def _trainer(
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(out),
         max_steps=total,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.batch_size // together,
         learning_rate=config.learning_rate or RATES[kind],
         lr_scheduler_type="linear",
         seed=config.seed,
         data_seed=config.seed,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
         fp16=on_gpu and not torch.cuda.is_bf16_supported(),
-        use_cpu=kind != "full" and not next(model.parameters()).is_cuda,
+        use_cpu=not next(model.parameters()).is_cuda and (kind != "full" or together > 1),
         dataloader_drop_last=True,  # the number of negatives stays the same
         dataloader_pin_memory=on_gpu,
         save_strategy="steps",

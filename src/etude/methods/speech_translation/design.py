@@ -168,13 +168,13 @@ def read_design(path: Path) -> Design:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise EtudeError(f"{path}: cannot be read ({error.strerror})", "Check the path.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise EtudeError(f"{path}: cannot be read ({error})", "Check the path; text is UTF-8.") from error
     import yaml  # type: ignore[import-untyped]
 
     try:
         value = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise EtudeError(f"{path}: not valid ({error})"[:400], "Mend the file.") from error
     return design_from(value, str(path))
 

@@ -17,7 +17,7 @@ from etude.methods.speech_translation.feature_cache import FeatureCache
 from etude.methods.speech_translation.head_stop import StopAtWordErrorRate
 from etude.methods.speech_translation.translator import SpeechTranslator
 from etude.methods.speech_translation.utterances import Utterance
-from etude.runs import Run, atomic_path
+from etude.runs import Run, atomic_path, processes
 from etude.training import fit
 
 
@@ -168,7 +168,7 @@ def train_stage(
         stop = StopAtWordErrorRate(translator, stage, material.dev or material.train[:64], used)
     fitted = fit(
         translator,
-        batches(material.train, stage.steps),
+        batches(material.train, stage.steps * processes()),  # each of them takes a batch
         batches(material.dev, None) if material.dev and stop is None else None,
         out=out,
         steps=stage.steps,

@@ -7,6 +7,9 @@ NaN, a missing row becomes a row of NaN and is counted, and a time stamp off the
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from etude.data.records import read_lines
 from etude.errors import EtudeError
 from etude.methods.stg_llm.graph import read_edges
 from etude.methods.stg_llm.panel import SensorPanel, frequency_name, parse_frequency, parse_iso, time_name
@@ -103,9 +107,8 @@ def _read_frame(path: Path) -> pl.DataFrame:
                 f"{path}: not a readable Parquet file ({error})", "write it again, or give a CSV"
             ) from None
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig") as file:
-        header = [c.strip() for c in file.readline().rstrip("\r\n").split(separator)]
-    twice = sorted({c for c in header if header.count(c) > 1})
+    header = [c.strip() for c in next(read_lines(path), "").rstrip("\r\n").split(separator)]
+    twice = sorted(name for name, times in Counter(header).items() if times > 1)
     if twice:
         raise EtudeError(
             f"{path}:1: column {', '.join(twice[:10])} appears twice", "give each node one column"
@@ -224,7 +227,7 @@ def _read_npz(
                     "PEMS archives hold data (T, N, F)",
                 )
             data = archive["data"]
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise EtudeError(
             f"{path}: not a plain array archive ({error})",
             "save numbers with numpy.savez; objects are not loaded",

@@ -1,7 +1,8 @@
 """Chat: the paper's turns, `<instruction>…</instruction>` and an answer that ends with `</s>`.
 
 The two markers are tokens of their own; user and assistant take turns; the loss is on the answers alone.
-What is trained on is exactly what transformers' `apply_chat_template` gives for the saved tokenizer.
+A system message stands before the first user's, in the same turn. What is trained on is exactly what
+transformers' `apply_chat_template` gives for the saved tokenizer.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from etude.methods.teenytinyllama.bits_per_byte import encode_text
 
 OPEN, CLOSE = "<instruction>", "</instruction>"
 TEMPLATE = (
-    "{%- for message in messages -%}"
+    "{%- set told = messages[0]['role'] == 'system' -%}"
+    "{%- for message in (messages[1:] if told else messages) -%}"
     "{%- if message['role'] != ('user' if loop.index0 % 2 == 0 else 'assistant') -%}"
     "{{ raise_exception('Roles must alternate: user, assistant, user, ...') }}"
     "{%- endif -%}"
     "{%- if message['role'] == 'user' -%}"
-    "{{ '<instruction>' + message['content'] | trim + '</instruction>' }}"
+    "{{ '<instruction>' }}"
+    "{%- if told and loop.first -%}{{ messages[0]['content'] | trim + '\\n\\n' }}{%- endif -%}"
+    "{{ message['content'] | trim + '</instruction>' }}"
     "{%- else -%}"
     "{{ message['content'] | trim + eos_token }}"
     "{%- endif -%}"
@@ -50,7 +54,7 @@ class Turn(BaseModel):
 
 
 class Chat(BaseModel):
-    """A conversation: user and assistant in turn, an answer last."""
+    """A conversation: user and assistant in turn, an answer last; a system message joins the first turn."""
 
     messages: list[Turn]
 
@@ -75,13 +79,20 @@ class Chat(BaseModel):
     @model_validator(mode="after")
     def _takes_turns(self) -> Chat:
         for place, turn in enumerate(self.messages):
+            if not turn.content.strip():
+                raise ValueError(f"message {place} is empty")
+        if [turn.role for turn in self.messages[:2]] == ["system", "user"]:
+            told, asked, *others = self.messages
+            self.messages = [
+                Turn(role="user", content=f"{told.content.strip()}\n\n{asked.content.strip()}"),
+                *others,
+            ]
+        for place, turn in enumerate(self.messages):
             expected = "assistant" if place % 2 else "user"
             if turn.role != expected:
                 raise ValueError(
                     f"message {place} is by {turn.role!r}, expected {expected!r}: roles must alternate"
                 )
-            if not turn.content.strip():
-                raise ValueError(f"message {place} is empty")
         if len(self.messages) < 2 or len(self.messages) % 2:
             raise ValueError("the last message must be the assistant's")
         return self

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from etude.data.records import read_lines
 from etude.errors import EtudeError
 from etude.render import console
 from etude.runs import write_text
@@ -209,25 +210,32 @@ def read_emissions(path: Path) -> list[dict[str, Any]]:
     Raises:
         EtudeError: A column is missing or a number is none, with its line.
     """
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {"duration", "emissions", "energy_consumed"} - set(reader.fieldnames or ())
-        if missing:
-            raise EtudeError(
-                f"{path}: no column {', '.join(sorted(missing))}", "Give an emissions.csv of CodeCarbon."
-            )
-        rows: list[dict[str, Any]] = []
-        for row in reader:
-            for name in _NUMBERS & set(row):
-                try:
-                    row[name] = float(row[name] or 0)
-                except ValueError as error:
-                    raise EtudeError(
-                        f"{path}: line {reader.line_num}, {name}: {row[name]!r} is not a number",
-                        "Mend the line.",
-                    ) from error
-            rows.append(dict(row))
-        return rows
+    reader = csv.DictReader(read_lines(path))
+    try:
+        return _numbered(path, reader)
+    except csv.Error as error:
+        raise EtudeError(f"{path}: line {reader.line_num}: not a row ({error})", "Mend the line.") from error
+
+
+def _numbered(path: Path, reader: csv.DictReader[str]) -> list[dict[str, Any]]:
+    missing = {"duration", "emissions", "energy_consumed"} - set(reader.fieldnames or ())
+    if missing:
+        raise EtudeError(
+            f"{path}: no column {', '.join(sorted(missing))}", "Give an emissions.csv of CodeCarbon."
+        )
+    rows: list[dict[str, Any]] = []
+    for row in reader:
+        found: dict[str, Any] = dict(row)
+        for name in _NUMBERS & set(found):
+            try:
+                found[name] = float(found[name] or 0)
+            except ValueError as error:
+                raise EtudeError(
+                    f"{path}: line {reader.line_num}, {name}: {found[name]!r} is not a number",
+                    "Mend the line.",
+                ) from error
+        rows.append(found)
+    return rows
 
 
 def memory_gb() -> float:

@@ -21,12 +21,23 @@ _CHUNK = 1 << 24
 
 
 def corpus_of(run: Path) -> Path | None:
-    """The prepared corpus that a run was trained on, if it is still there."""
+    """The prepared corpus that a run was trained on, if it is still there and still the same."""
+    folder = _named_corpus(run)
+    return None if folder is None or _prepared_again(run, folder) else folder
+
+
+def _named_corpus(run: Path) -> Path | None:
+    """The folder of the run's corpus, if there is a corpus in it."""
     config = run / "config.yaml"
     if not config.is_file():
         return None
     folder = yaml.safe_load(config.read_text(encoding="utf-8")).get("data")
     return Path(folder) if folder is not None and (Path(folder) / MANIFEST).is_file() else None
+
+
+def _prepared_again(run: Path, folder: Path) -> bool:
+    """Whether the folder holds another corpus now (other text, another tokenizer) than the run recorded."""
+    return (run / MANIFEST).is_file() and read_manifest(run) != read_manifest(folder)
 
 
 def held_out_file(name: str, run: Path | None) -> Path:
@@ -39,7 +50,9 @@ def held_out_file(name: str, run: Path | None) -> Path:
     if corpus is None or not (corpus / HELD_OUT).is_file():
         raise EtudeError(
             f"{name}: nothing to evaluate on"
-            + ("" if run is None else ": its corpus has no held-out documents"),
+            + (
+                "" if run is None else ": its corpus is gone, was prepared again or has no held-out documents"
+            ),
             "Give --texts FILE, --suites FILE or --harness TASK.",
         )
     return corpus / HELD_OUT
@@ -50,8 +63,8 @@ def check_held_out(
 ) -> list[str]:
     """Refuse text that a run was trained on.
 
-    The documents are looked for in the corpus's training shards; where those are gone, or too many, a file
-    that the run's manifest names is refused.
+    The documents are looked for in the corpus's training shards; where those are gone, too many, or prepared
+    again since the run, a file that the run's manifest names is refused, and the last is said.
 
     Args:
         lm: The model, for its tokenizer.
@@ -69,11 +82,16 @@ def check_held_out(
     if run is None:
         return []
     problem = _trained_on(lm, run, path, documents)
-    if problem is None:
-        return []
-    if not force:
+    if problem is not None and not force:
         raise EtudeError(problem, "Evaluate on text that was held out, or give --force.")
-    return [problem]
+    notices = [] if problem is None else [problem]
+    folder = _named_corpus(run)
+    if folder is not None and _prepared_again(run, folder):
+        notices.append(
+            f"{folder} was prepared again since {run} was trained: whether documents of {path} are among "
+            "those it was trained on cannot be told, only whether the whole file is"
+        )
+    return notices
 
 
 def _trained_on(lm: CausalLM, run: Path, path: Path, documents: Sequence[Document]) -> str | None:
@@ -95,8 +113,8 @@ def _trained_on(lm: CausalLM, run: Path, path: Path, documents: Sequence[Documen
     if digest not in {source.sha256 for source in read_manifest(run).sources}:
         return None
     return (
-        f"{path} is among the files of the corpus of {run} (SHA-256 {digest[:12]}…); the corpus is gone, so "
-        "whether it was held out cannot be told"
+        f"{path} is among the files of the corpus of {run} (SHA-256 {digest[:12]}…); the corpus as it was "
+        "is gone, so whether it was held out cannot be told"
     )
 
 

@@ -4,8 +4,10 @@ records.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from etude.data import read_rows
 from etude.errors import EtudeError
@@ -79,12 +81,19 @@ def read_reference(path: Path) -> Curve | Emissions:
             f"{path}: no column Steps; it has {', '.join(header)}",
             "Give a table of steps and losses, or CodeCarbon's emissions.csv.",
         )
-    curve = Curve(path.stem, [int(_number(path, line, row, steps)) for line, row in rows])
+    curve = Curve(path.stem, [_step(path, line, row, steps) for line, row in rows])
     for name in header:
         if name != steps:
             known = next((key for key, names in _NAMES.items() if name.lower().strip() in names), name)
             curve.columns[known] = [_number(path, line, row, name) for line, row in rows]
     return curve
+
+
+def _step(path: Path, line: int, row: dict[str, Any], name: str) -> int:
+    number = _number(path, line, row, name)
+    if not math.isfinite(number):
+        raise EtudeError(f"{path}:{line}: {name}: {number} is not a step", "Mend the line.")
+    return int(number)
 
 
 def read_record(path: Path) -> Emissions:

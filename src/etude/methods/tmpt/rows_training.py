@@ -20,6 +20,7 @@ from etude.methods.tmpt.metrics import macro_f1
 from etude.methods.tmpt.optimizer_groups import check_every_tensor_learns, count_parameters, optimizer_groups
 from etude.methods.tmpt.rows import Rows
 from etude.methods.tmpt.settings import Training
+from etude.runs import processes
 from etude.training import fit
 
 EVAL_BATCH = 128
@@ -79,7 +80,7 @@ def train_rows(
     started = time.perf_counter()
     lengths = rows.lengths if how.sort_by_length else None
     plan = BatchPlan(train, how.batch_size, how.epochs, seed, lengths)
-    devices = max(1, torch.cuda.device_count())  # the Trainer gives each of them a batch
+    devices = max(processes(), torch.cuda.device_count())  # the Trainer gives each of them a batch
     epoch = math.ceil(plan.per_epoch / devices)
     groups = optimizer_groups(network, how)
     check_every_tensor_learns(network, groups, rows.batch(plan[0][:2], pad_to=how.pad_to))

@@ -93,7 +93,7 @@ def _passage(path: Path, line: int, row: dict[str, Any]) -> Passage:
     label = row.get("label")
     try:
         number = None if label is None else float(label)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise EtudeError(f"{where}: label: {label!r} is not a number", "Use -1 and 1, or 0 and 1.") from error
     return Passage(str(row.get("id", line)), text, where, number)
 
