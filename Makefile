@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= $(ETUDE_DATA)
 BIN := .venv/bin
 
-.PHONY: demo test slow lint claims bench docs clean
+.PHONY: demo test slow lint claims bench sweep docs clean
 
 demo: .venv/.installed  ## every method once, on embedded models and samples; writes runs/demo/index.html
 	$(BIN)/etude models pull
@@ -12,8 +12,8 @@ demo: .venv/.installed  ## every method once, on embedded models and samples; wr
 test: .venv/.installed-dev  ## the quick suite, on two cores
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-slow: .venv/.installed-dev  ## the long tests
-	$(BIN)/python -m pytest -m slow
+slow: .venv/.installed-dev  ## the long tests, on two cores
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
 lint: .venv/.installed-dev  ## style, types, import contracts
 	$(BIN)/ruff check .
@@ -25,8 +25,12 @@ claims: .venv/.installed-dev  ## every claim at laptop scale; DATA=DIR holds one
 	$(BIN)/etude claim --all $(if $(DATA),--data $(DATA)) --save docs/results
 	$(BIN)/etude report
 
-bench: .venv/.installed-dev  ## every benchmark against its peer, as ratios
-	$(BIN)/python -m benchmarks all
+bench: .venv/.installed-dev  ## every benchmark against its peers, as ratios; writes docs/benchmarks.md
+	$(if $(DATA),ETUDE_TEST_DATA=$(DATA)) $(BIN)/python -m benchmarks all --save docs/results/benchmarks; \
+	status=$$?; $(BIN)/python docs/generate.py; exit $$status
+
+sweep: .venv/.installed-dev  ## every verb killed, out of space, fed damage; resumable, in runs/reliability
+	$(BIN)/python -m tests.reliability
 
 docs: .venv/.installed-dev  ## the generated parts of README and docs from catalogue and results; the site in site/
 	$(BIN)/python docs/generate.py

@@ -20,6 +20,11 @@ from etude.render import TableBlock
 from etude.render.terminal import cell, is_numeric
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # for the table of peers
+
+from benchmarks._peers import PEERS  # noqa: E402
+
+VERDICTS = {True: "yes", False: "no", None: ""}
 VARIANTS = {"slow": " --scale slow", "mini": " --model mini-pt/model"}  # results/VARIANT/NAME.json: options
 
 
@@ -81,6 +86,71 @@ def claims_page() -> str:
     return markdown(TableBlock(("method", "part", "statement", "verdict"), rows))
 
 
+def benchmark_section(recorded: dict[str, Any]) -> str:
+    """One benchmark: its figures beside their targets, what is missing, why targets are missed."""
+    rows = [
+        (f["what"], f["peer"] or "an absolute aim", f["measure"], amount(f["median"], f["unit"]),
+         spread(f["values"]), target(f), VERDICTS[f["met"]])
+        for f in recorded["figures"]
+    ]  # fmt: skip
+    name = recorded["name"].replace("_", "-")
+    page = f"methods/{name}.md"
+    title = f"[{name}]({page})" if (ROOT / "docs" / page).exists() else name
+    beside = ", ".join(f"{what} {which}" for what, which in recorded["versions"].items() if which)
+    threads = f", {recorded['threads']} threads" if recorded["threads"] else ""
+    lines = [
+        f"## {title}",
+        "",
+        f"Measured {recorded['date']} by `{recorded['command']}` in {recorded['seconds'] / 60:.0f} minutes, "
+        f"{recorded['repetitions']} repetitions, {recorded['cores']} cores ({recorded['machine']}){threads}; "
+        f"{beside}.",
+        "",
+        markdown(
+            TableBlock(("work", "beside", "of", "median", "lowest to highest", "target", "target met"), rows)
+        ),
+    ]
+    lines += [
+        f"\nLeft out: {m['what']} beside {m['peer']}. To have it: {m['how']}." for m in recorded["missing"]
+    ]
+    missed: dict[str, list[str]] = {}
+    for f in recorded["figures"]:
+        if f["met"] is False:
+            missed.setdefault(f["if_missed"] or "not explained", []).append(
+                f"{f['what']}, beside {f['peer']}"
+            )
+    lines += [f"\n**Missed** ({'; '.join(works)}): {why}" for why, works in missed.items()]
+    return "\n".join(lines)
+
+
+def target(figure: dict[str, Any]) -> str:
+    """What was aimed at."""
+    if figure["target"] is None:
+        return ""
+    return f"{'at most ' * figure['at_most']}{figure['target']:g}"
+
+
+def amount(value: float, unit: str) -> str:
+    """A figure with its unit; a ratio as a factor."""
+    return f"{value:.3g} x" if unit == "x" else f"{value:.3g} {unit}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The lowest and the highest of several; a single one is a count."""
+    return f"{min(values):.3g} to {max(values):.3g}" if len(values) > 1 else "measured once"
+
+
+def benchmarks_part() -> str:
+    """All recorded benchmarks."""
+    found = sorted((ROOT / "docs" / "results" / "benchmarks").glob("*.json"))
+    return "\n\n".join(benchmark_section(json.loads(path.read_text())) for path in found)
+
+
+def peers_part() -> str:
+    """How a user gets each peer."""
+    rows = [(peer.name, peer.how()) for peer in PEERS]
+    return markdown(TableBlock(("peer", "how to have it"), rows))
+
+
 def replace_part(text: str, name: str, content: str, path: Path) -> str:
     """Put `content` between the markers of `name`."""
     pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
@@ -92,9 +162,12 @@ def replace_part(text: str, name: str, content: str, path: Path) -> str:
 def pages() -> dict[Path, str]:
     """Every page with generated parts, as it should be."""
     readme, claims = ROOT / "README.md", ROOT / "docs" / "claims.md"
+    benches = ROOT / "docs" / "benchmarks.md"
+    measured = replace_part(benches.read_text(), "benchmarks", benchmarks_part(), benches)
     found = {
         readme: replace_part(readme.read_text(), "methods", methods_table(), readme),
         claims: replace_part(claims.read_text(), "claims", claims_page(), claims),
+        benches: replace_part(measured, "peers", peers_part(), benches),
     }
     for card in CARDS.values():
         path = ROOT / "docs" / "methods" / f"{card.name}.md"

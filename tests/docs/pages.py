@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ PAGES = sorted(
     key=lambda page: page.as_posix(),
 )
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(?:\$ )?(?:etude|accelerate launch -m etude\.cli) (?P<rest>.+)")
+_LAUNCHED = r"(?:accelerate launch|torchrun --nproc-per-node (?P<processes>\d+)) -m etude\.cli"
+_COMMAND = re.compile(rf"(?:\$ )?(?:etude|{_LAUNCHED}) (?P<rest>.+)")
 _INLINE = re.compile(r"`etude ([^`]+)`")
 
 
@@ -61,6 +63,15 @@ def arguments(line: str) -> list[str]:
     match = _COMMAND.fullmatch(line)
     assert match, line
     return shlex.split(match["rest"], comments=True)
+
+
+def processes(line: str) -> list[str]:
+    """What runs a command that names a number of processes; nothing for others."""
+    match = _COMMAND.fullmatch(line)
+    if not match or not match["processes"]:
+        return []
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", match["processes"]]
+    return [sys.executable, *torchrun, "-m", "etude.cli"]
 
 
 def commands(page: Path) -> list[list[str]]:

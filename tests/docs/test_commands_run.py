@@ -1,14 +1,15 @@
-"""Every command and every Python block of the README and the methods' pages runs, with its page's files."""
+"""Every command and every Python block of README, guides and methods' pages runs, with its page's files."""
 
 from __future__ import annotations
 
 import importlib
+import subprocess
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import ROOT, Command, arguments, python_blocks, shown_commands
+from tests.docs.pages import ROOT, Command, arguments, processes, python_blocks, shown_commands
 from tests.docs.world import Server, Swapped, World, served
 
 from etude.cli import main
@@ -16,7 +17,8 @@ from etude.errors import EtudeError
 from etude.models import model_directory
 
 WORLDS = {file.stem for file in (Path(__file__).parent / "worlds").glob("*.py")}
-WANTED = [ROOT / "README.md", *sorted((ROOT / "docs" / "methods").glob("*.md"))]
+GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("quickstart", "recipes", "scaling", "adding-a-method")]
+WANTED = [ROOT / "README.md", *GUIDES, *sorted((ROOT / "docs" / "methods").glob("*.md"))]
 PAGES = {page.stem: page for page in WANTED if page.stem.replace("-", "_").lower() in WORLDS}
 FETCHED = ("models", "wheels", "revisions", "word-vectors")  # of the user's cache; all else is the test's own
 
@@ -92,8 +94,12 @@ def run(command: Command, world: World, server: Server, capfd: pytest.CaptureFix
     for at, token in enumerate(tokens):
         if token == "--base-url":
             tokens[at + 1] = server.url
+    launcher = processes(command.line)
     try:
-        main(tokens)
+        if launcher:
+            subprocess.run([*launcher, *tokens], check=True, timeout=300)
+        else:
+            main(tokens)
         status = 0
     except SystemExit as end:
         status = end.code or 0

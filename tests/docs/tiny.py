@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from tests.tiny_models import tiny_llama
+
 WHO = ("The baker", "A neighbor", "My sister", "The old captain", "The gardener", "Our teacher", "The mayor")
 DID = ("painted", "repaired", "forgot", "praised", "sold", "carried", "measured", "described", "bought")
 WHAT = ("a small boat", "the blue door", "an umbrella", "a bag of apples", "the long film", "a wooden chair")
@@ -21,17 +23,12 @@ def story(words: int, seed: int) -> str:
 
 def tiny_lm(folder: Path, layers: int = 4) -> None:
     """A Llama with random weights and SmolLM2's tokenizer, as a directory."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     from etude.models import load_tokenizer
 
     tokenizer = load_tokenizer("smollm2")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=128, num_hidden_layers=layers,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
+    tiny_llama(
+        len(tokenizer), hidden_size=128, intermediate_size=128, num_hidden_layers=layers,
+        num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    ).save_pretrained(folder)  # fmt: skip
     tokenizer.save_pretrained(folder)

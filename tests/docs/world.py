@@ -136,8 +136,8 @@ class Server:
 
 
 @contextmanager
-def served() -> Iterator[Server]:
-    """A running server; its problems are those of the functions that answered."""
+def served(port: int = 0) -> Iterator[Server]:
+    """A running server (on a free port by default); its problems are those of the functions that answered."""
     server = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -163,7 +163,7 @@ def served() -> Iterator[Server]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         server.url = f"http://127.0.0.1:{running.server_port}/v1"
         yield server

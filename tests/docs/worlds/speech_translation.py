@@ -34,6 +34,8 @@ WORLD = World(
     prepare,
     table=(
         Left("pairs.tsv", "espeak-ng is not on every machine; the verb has tests of its own"),
+        Left("prepare_numbers", "the recipe of the longer setting: recordings of digits by five speakers"),
+        Left("compare numbers.jsonl", "the longer setting: half an hour"),
         Left("enfr", "the recipe of the longer setting: real sentence pairs, and minutes of training"),
         Swapped("--steps 2000", "full-size models, many steps", "--steps 2000", f"--steps 2 {SMALL}"),
         Swapped(
