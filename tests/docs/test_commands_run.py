@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.docs.pages import ROOT, Command, arguments, processes, python_blocks, shown_commands
 from tests.docs.world import Server, Swapped, World, served
+from tests.scaling.processes import said_by
 
 from etude.cli import main
 from etude.errors import EtudeError
@@ -97,7 +98,7 @@ def run(command: Command, world: World, server: Server, capfd: pytest.CaptureFix
     launcher = processes(command.line)
     try:
         if launcher:
-            subprocess.run([*launcher, *tokens], check=True, timeout=300)
+            said_by(subprocess.Popen([*launcher, *tokens]))
         else:
             main(tokens)
         status = 0

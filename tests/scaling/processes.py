@@ -1,5 +1,8 @@
 """Processes that descend from another one."""
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 
@@ -21,3 +24,21 @@ def descendants(ancestor: int) -> dict[int, str]:
         return False
 
     return {process: title for process, title in titles.items() if is_below(process)}
+
+
+def kill_with_descendants(running: "subprocess.Popen[str]") -> None:
+    """Kill a process and all that it started: a launcher alone would leave its workers behind."""
+    for process in [*descendants(running.pid), running.pid]:
+        os.kill(process, signal.SIGKILL)
+    running.communicate()
+
+
+def said_by(running: "subprocess.Popen[str]") -> str:
+    """What a process prints until it ends well; one that does not end is killed with all that it started."""
+    try:
+        said, _ = running.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        kill_with_descendants(running)
+        raise
+    assert running.returncode == 0, said
+    return said

@@ -1,7 +1,6 @@
 """Commands under torchrun: processes of one machine, joined by gloo."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import load_file
-from tests.scaling.processes import descendants
+from tests.scaling.processes import kill_with_descendants, said_by
 
 
 def start(processes: int, command: str, folder: Path) -> "subprocess.Popen[str]":
@@ -22,10 +21,7 @@ def start(processes: int, command: str, folder: Path) -> "subprocess.Popen[str]"
 
 def run(processes: int, command: str, folder: Path) -> str:
     """What the command prints when it is done."""
-    running = start(processes, command, folder)
-    said, _ = running.communicate(timeout=300)
-    assert running.returncode == 0, said
-    return said
+    return said_by(start(processes, command, folder))
 
 
 def kill_when(running: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
@@ -33,14 +29,16 @@ def kill_when(running: "subprocess.Popen[str]", ready: Callable[[], bool]) -> No
     while not ready():
         assert running.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
-    for process in [running.pid, *descendants(running.pid)]:
-        os.kill(process, signal.SIGKILL)
-    running.communicate()
+    kill_with_descendants(running)
 
 
 def largest_difference(one: Path, other: Path, but: tuple[str, ...] = ()) -> float:
-    """Between the tensors of two files, which have the same names; without those whose names end so."""
+    """Between the tensors of two files, which have the same names; without those whose names end so.
+
+    Of a tensor whose values are large, relative to the largest.
+    """
     first, second = load_file(one), load_file(other)
     assert first.keys() == second.keys()
     names = [name for name in first if not name.endswith(but)]
-    return max(float((first[name] - second[name]).abs().max()) for name in names)
+    sizes = {name: max(1.0, float(first[name].abs().max())) for name in names}
+    return max(float((first[name] - second[name]).abs().max()) / sizes[name] for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -91,10 +92,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def default_device() -> str:
-    """`cuda` if there is a GPU, else `cpu`."""
+    """`cuda` if there is a GPU (of several processes on a machine, each has its own), else `cpu`."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
 
 
 def context_length_of(directory: Path) -> int | None:

@@ -101,6 +101,7 @@ WORLD = World(
         ),
         Swapped("--preset mini", "its own corpus", "pretrain corpus", "pretrain corpus-mini"),
         Swapped("--preset mini", "a smaller network, few steps", "mini --epochs 4", "nano --steps 2"),
+        Swapped("--preset 160m", "a network for two cores", "--preset 160m", "--preset nano --steps 4"),
         Swapped("signround", "few steps", "--out q4", "--steps 2 --nsamples 8 --seqlen 64 --out q4"),
     ),
     before={

@@ -86,6 +86,8 @@ def test_the_spacy_component_sets_the_id_of_every_entity(linker, tmp_path):
 def test_a_dense_retriever_keeps_its_vectors_beside_the_linker(tiny, vocabulary, cases, tmp_path):
     made = BioELQA(BiEncoder(tiny("bert"), device="cpu"), False, n_options=4, n_clues=2)
     made.fit_cases(cases, vocabulary)
+    [wordless] = made.link(["??"])  # near some name, as every vector is
+    assert wordless.abstained and wordless.id is None and wordless.options
     save_linker(made, tmp_path / "m")
     assert (tmp_path / "m" / "vectors.npy").exists()
     again = load_linker(tmp_path / "m")

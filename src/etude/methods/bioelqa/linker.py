@@ -257,8 +257,8 @@ class BioELQA:
             for symbol, option, share in zip(symbols, question.options, shares, strict=True)
         )
         clues = tuple(ShownClue(c.mention, c.id, c.name, round(c.score, 6)) for c in question.clues)
-        if not options:
-            return Link(mention, None, None, 0.0, True, (), clues)
+        if not options or not any(map(str.isalnum, mention)):  # no letter or digit: nothing to link by
+            return Link(mention, None, None, 0.0, True, options, clues)
         chosen = question.options[int(np.argmax(shares))]
         score = round(float(np.max(shares)), 6)
         if chosen.id is None or score < self.min_score:

@@ -173,10 +173,9 @@ def write_page(result: WordsResult, out: Path) -> None:
 
 def _pieces(tokenizer: Any, text: str, ids: list[int]) -> tuple[str, ...]:
     """The text cut at its tokens, as written; a token's own spelling where the tokenizer keeps no offsets."""
-    try:
-        spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    except (NotImplementedError, ValueError):
+    if not tokenizer.is_fast:
         return token_texts(tokenizer, ids)
+    spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     starts = [0, *(begin for begin, _ in spans[1:]), len(text)]
     if any(later < sooner for sooner, later in pairwise(starts)):
         return token_texts(tokenizer, ids)
