@@ -1,5 +1,6 @@
 """Processes that descend from another one."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,7 +30,8 @@ def descendants(ancestor: int) -> dict[int, str]:
 def kill_with_descendants(running: "subprocess.Popen[str]") -> None:
     """Kill a process and all that it started: a launcher alone would leave its workers behind."""
     for process in [*descendants(running.pid), running.pid]:
-        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(process, signal.SIGKILL)
     running.communicate()
 
 
