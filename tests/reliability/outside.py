@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from tests.reliability.checks import Found
 from tests.reliability.site import Site
 from tests.reliability.table import Command
 
-OUTPUTS = ("--out", "--page", "--report")
+from etude.catalogue import CARDS
 
 
 def writes_elsewhere(site: Site, command: Command) -> Found:
@@ -39,9 +41,17 @@ def _named(command: Command, name: str) -> bool:
     part, _, inner = name.partition(os.sep)
     if part != "work":
         return False
-    given = [Path(token) for token in command.tokens if not token.startswith("-")]
+    given = [*map(Path, (token for token in command.tokens if not token.startswith("-"))), *_told(command)]
     path = Path(inner)
     return any(path == one or one in path.parents or _beside(path, one) for one in given)
+
+
+def _told(command: Command) -> list[Path]:
+    """Where the verb's help says that it writes when it is told nothing."""
+    method, verb = command.verb.split()
+    function = getattr(importlib.import_module(CARDS[method].package), verb.replace("-", "_"))
+    defaults = [parameter.default for parameter in inspect.signature(function).parameters.values()]
+    return [default for default in defaults if isinstance(default, Path)]
 
 
 def _beside(path: Path, given: Path) -> bool:
