@@ -14,6 +14,7 @@ from _worker_rounds import serve
 
 def etude(job):
     import numpy as np
+    import sklearn.feature_extraction.text  # noqa: F401 - the other sides have it before they begin, too
 
     from etude.methods.bioelqa.ngram_retriever import CharNgram
 

@@ -10,7 +10,7 @@ PEERS = (MATH_VERIFY, FORMALGEO)
 
 
 def main(*, full: bool, repetitions: int) -> Comparison:
-    """Both measurements; `full` solves all problems of the sample, else every sixth."""
+    """Both measurements; `full` solves all problems of the sample, else every other."""
     checker = _geoeval_checker.compare_checkers(repetitions)
     realizer = _geoeval_realiser.compare_solvers(full, repetitions)
     figures = [*checker.figures, *realizer.figures]

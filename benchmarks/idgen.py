@@ -182,7 +182,7 @@ def _peer_search(
 def id_generation(peer: str, full: bool, repetitions: int) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Items/s of unique ids for the same texts; also whether both wrote the same candidates."""
     figures, found = list[Figure](), list[dict[str, Any]]()
-    for size, items in (("tiny", 512 if full else 64), ("small", 48 if full else 4)):
+    for size, items in (("tiny", 512 if full else 256), ("small", 48 if full else 4)):
         with tempfile.TemporaryDirectory() as folder:
             taken, more = _generation_case(peer, Path(folder), size, items, repetitions)
         figures.append(

@@ -44,7 +44,7 @@ def main(*, full: bool, repetitions: int) -> Comparison:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        written, generating = generation(48 if full else 8, repetitions)
+        written, generating = generation(48 if full else 24, repetitions)
         trained, training_rates = training(repetitions)
         scored, evaluating = evaluation(repetitions)
         details = {"generation": generating, "training": training_rates, "evaluation": evaluating}

@@ -9,7 +9,7 @@ A generated part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from etude.render import TableBlock
 from etude.render.terminal import cell, is_numeric
 
 ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "docs" / "results" / "benchmarks"
 sys.path.insert(0, str(ROOT))  # for the table of peers
 
 from benchmarks._peers import PEERS  # noqa: E402
@@ -87,21 +88,24 @@ def claims_page() -> str:
 
 
 def benchmark_section(recorded: dict[str, Any]) -> str:
-    """One benchmark: its figures beside their targets, what is missing, why targets are missed."""
+    """One benchmark under its title."""
+    name = recorded["name"].replace("_", "-")
+    page = f"methods/{name}.md"
+    title = f"[{name}]({page})" if (ROOT / "docs" / page).exists() else name
+    return f"## {title}\n\n{benchmark_figures(recorded)}"
+
+
+def benchmark_figures(recorded: dict[str, Any]) -> str:
+    """How it was measured, figures beside their targets, what is missing, why targets are missed."""
     rows = [
         (f["what"], f["peer"] or "an absolute aim", f["measure"], amount(f["median"], f["unit"]),
          spread(f["values"]), target(f), VERDICTS[f["met"]])
         for f in recorded["figures"]
     ]  # fmt: skip
-    name = recorded["name"].replace("_", "-")
-    page = f"methods/{name}.md"
-    title = f"[{name}]({page})" if (ROOT / "docs" / page).exists() else name
     beside = ", ".join(f"{what} {which}" for what, which in recorded["versions"].items() if which)
     threads = f", {recorded['threads']} threads" if recorded["threads"] else ""
     lines = [
-        f"## {title}",
-        "",
-        f"Measured {recorded['date']} by `{recorded['command']}` in {recorded['seconds'] / 60:.0f} minutes, "
+        f"Measured {recorded['date']} by `{recorded['command']}` in {recorded['seconds'] / 60:.1f} minutes, "
         f"{recorded['repetitions']} repetitions, {recorded['cores']} cores ({recorded['machine']}){threads}; "
         f"{beside}.",
         "",
@@ -115,9 +119,8 @@ def benchmark_section(recorded: dict[str, Any]) -> str:
     missed: dict[str, list[str]] = {}
     for f in recorded["figures"]:
         if f["met"] is False:
-            missed.setdefault(f["if_missed"] or "not explained", []).append(
-                f"{f['what']}, beside {f['peer']}"
-            )
+            work = f"{f['what']}, beside {f['peer']}" if f["peer"] else f["what"]
+            missed.setdefault(f["if_missed"] or "not explained", []).append(work)
     lines += [f"\n**Missed** ({'; '.join(works)}): {why}" for why, works in missed.items()]
     return "\n".join(lines)
 
@@ -126,22 +129,37 @@ def target(figure: dict[str, Any]) -> str:
     """What was aimed at."""
     if figure["target"] is None:
         return ""
-    return f"{'at most ' * figure['at_most']}{figure['target']:g}"
+    return f"{'at most ' * figure['at_most']}{number(figure['target'])}"
 
 
 def amount(value: float, unit: str) -> str:
     """A figure with its unit; a ratio as a factor."""
-    return f"{value:.3g} x" if unit == "x" else f"{value:.3g} {unit}"
+    return f"{number(value)} {'×' if unit == 'x' else unit}"
 
 
 def spread(values: Sequence[float]) -> str:
     """The lowest and the highest of several; a single one is a count."""
-    return f"{min(values):.3g} to {max(values):.3g}" if len(values) > 1 else "measured once"
+    return f"{number(min(values))} to {number(max(values))}" if len(values) > 1 else "measured once"
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def row_tables(details: Any, caption: str = "") -> Iterator[TableBlock]:
+    """The tables among a benchmark's details: lists of rows with the same columns."""
+    if isinstance(details, dict):
+        for name, nested in details.items():
+            yield from row_tables(nested, ", ".join(filter(None, (caption, name))))
+    elif isinstance(details, list) and details and all(isinstance(row, dict) for row in details):
+        columns = list(dict.fromkeys(name for row in details for name in row))
+        yield TableBlock(columns, [[row.get(name) for name in columns] for row in details], caption)
 
 
 def benchmarks_part() -> str:
     """All recorded benchmarks."""
-    found = sorted((ROOT / "docs" / "results" / "benchmarks").glob("*.json"))
+    found = sorted(BENCHMARKS.glob("*.json"))
     return "\n\n".join(benchmark_section(json.loads(path.read_text())) for path in found)
 
 
@@ -177,6 +195,13 @@ def pages() -> dict[Path, str]:
                 text = replace_part(text, "figures", figures_section(card), path)
             if card.recorded:
                 text = replace_part(text, "claim", claim_section(card.recorded), path)
+            speed = BENCHMARKS / f"{card.name.replace('-', '_')}.json"
+            if speed.exists():
+                recorded = json.loads(speed.read_text())
+                tables = [markdown(table) for table in row_tables(recorded["details"])]
+                text = replace_part(
+                    text, "benchmark", "\n\n".join([benchmark_figures(recorded), *tables]), path
+                )
             for variant, options in VARIANTS.items():
                 record = ROOT / "docs" / "results" / variant / f"{card.name}.json"
                 if record.exists():

@@ -96,6 +96,6 @@ def test_the_page_says_what_was_missed_why_and_what_was_left_out(monkeypatch):
         "threads": None, "machine": "x86_64", "versions": {"python": "3.11", "a peer": None},
     }  # fmt: skip
     page = generate.benchmark_section(facts | Comparison(figures, [Missing("more", PEERS[0])]).to_json())
-    assert r"slow \| work" in page and "1.25 x" in page and "1 to 1.5" in page
+    assert r"slow \| work" in page and "1.25 ×" in page and "1 to 1.5" in page
     assert "It is what it is." in page and "Never said." not in page
     assert "Left out: more beside auto-round" in page and "ETUDE_AUTOROUND_PYTHON" in page

@@ -38,9 +38,8 @@ class SparseIndex:
 
     def __init__(self, vectors: sp.csr_matrix, owners: np.ndarray, *, block: int = NAMES) -> None:
         self.vectors, self.owners = vectors, np.asarray(owners)
-        self._blocks = [
-            (start, _as_tensor(vectors[start : start + block])) for start in range(0, vectors.shape[0], block)
-        ]
+        starts = range(0, vectors.shape[0], block)
+        self._blocks = [(start, _rows_as_tensor(vectors, start, start + block)) for start in starts]
 
     def top(self, queries: sp.csr_matrix, n: int, excluded: Excluded | None = None) -> list[Top]:
         """The n best owners of each query; an owner's score is that of its best name.
@@ -111,13 +110,16 @@ class SparseIndex:
         return np.asarray(np.add.reduceat(products, chosen.indptr[:-1]))
 
 
-def _as_tensor(vectors: sp.csr_matrix) -> Tensor:
+def _rows_as_tensor(vectors: sp.csr_matrix, start: int, stop: int) -> Tensor:
+    """Some rows as a tensor over the same memory."""
+    pointers = vectors.indptr[start : stop + 1]
+    inside = slice(int(pointers[0]), int(pointers[-1]))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(vectors.indptr.astype(np.int32)),
-            torch.from_numpy(vectors.indices.astype(np.int32)),
-            torch.from_numpy(vectors.data),
-            size=vectors.shape,
+            torch.from_numpy((pointers - pointers[0]).astype(np.int32)),
+            torch.from_numpy(vectors.indices[inside].astype(np.int32, copy=False)),
+            torch.from_numpy(vectors.data[inside]),
+            size=(len(pointers) - 1, vectors.shape[1]),
             check_invariants=True,
         )
