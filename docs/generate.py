@@ -119,7 +119,7 @@ def benchmark_figures(recorded: dict[str, Any]) -> str:
     missed: dict[str, list[str]] = {}
     for f in recorded["figures"]:
         if f["met"] is False:
-            work = f"{f['what']}, beside {f['peer']}" if f["peer"] else f["what"]
+            work = f"{f['what']}: {f['measure']}" + f" beside {f['peer']}" * bool(f["peer"])
             missed.setdefault(f["if_missed"] or "not explained", []).append(work)
     lines += [f"\n**Missed** ({'; '.join(works)}): {why}" for why, works in missed.items()]
     return "\n".join(lines)
