@@ -159,8 +159,10 @@ def row_tables(details: Any, caption: str = "") -> Iterator[TableBlock]:
 
 def benchmarks_part() -> str:
     """All recorded benchmarks."""
-    found = sorted(BENCHMARKS.glob("*.json"))
-    return "\n\n".join(benchmark_section(json.loads(path.read_text())) for path in found)
+    found = [json.loads(path.read_text()) for path in sorted(BENCHMARKS.glob("*.json"))]
+    minutes = sum(one["seconds"] for one in found) / 60
+    total = f"{len(found)} are recorded; they took {minutes:.0f} minutes in all."
+    return "\n\n".join([total, *map(benchmark_section, found)])
 
 
 def peers_part() -> str:
