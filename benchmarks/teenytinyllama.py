@@ -27,9 +27,9 @@ from benchmarks._peers import LITGPT, TRANSFORMERS
 
 PEERS = (TRANSFORMERS, LITGPT)
 TRAINER = (
-    "At these sizes a step is nearly its matrix products, the same in all arms: ours runs near the cores'"
-    " measured matrix rate (see the shares in the recorded details), and what the Trainer adds around "
-    "them is less than half of a step once a step is long."
+    "The share of the matrix rate (in the table of details) says how much of a step its matrix products are: "
+    "more of it the larger the network. All arms run these products and the same attention kernel, so that "
+    "what the Trainer adds around them, and what ours saves in other passes, is less and less of a step."
 )
 ROUNDS = "The arms do the same products; the difference is within the spread of the rounds."
 ARMS = ("ours", "ours, compiled", "HF Trainer", "litgpt", "litgpt, compiled")

@@ -1,7 +1,7 @@
 """Whether two runs of a command came to the same: all files and what was printed, apart from times.
 
 Left out are: fields that are times, dates, speeds, energy or memory (they are measured, not computed),
-or say how this process went about it (`resumed_from`, `written_now`);
+or say how this process went about it (`resumed_from`, `written_now`, whether something was `made`);
 lock files; SQLite's journals (their content is in the database when it is read); identifiers and times in
 Inspect's logs, of which samples, answers and scores are compared.
 """
@@ -18,22 +18,32 @@ from typing import Any
 
 MEASURED = re.compile(
     r"(^|_)(seconds?|milliseconds|minutes|hours|ms|time|times|date|created|updated|started|ended|finished_at|duration|"
-    r"wall|runtime|flos|peak|memory|mb|rss|speed|per_second|throughput|latency|written_now|resumed_from|energy|kwh|watts|emissions?|stamps|stamp)($|_)"
+    r"wall|runtime|flos|peak|memory|mb|rss|speed|per_second|throughput|latency|now|resumed_from|energy|kwh|watts|emissions?|stamps|stamp)($|_)"
 )
 _CLOCK = re.compile(
     rb"\d+(\.\d+)?(e-\d+)? ?(milliseconds|ms|seconds|sec|s|min|minutes|hours|h|MB|MiB|GB|kWh)\b|"
     rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(\+\d\d:\d\d|Z)?|\d{4}-\d\d-\d\d"
 )
+_SECONDS = re.compile(r"(^|_)s$")  # heads that are units: `s`, `tokens/s`
+_TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
+_ROW = re.compile(r"<tr.*?</tr>", re.DOTALL)
+_CELL = re.compile(r"<t[hd]\b.*?</t[hd]>", re.DOTALL)
+_LINES = re.compile(r"(?m)(^\|.*\|\n)+")
+_BAR = re.compile(r"(?<=\|)([^|]*)(?=\|)")
 _EVAL = re.compile(r"[^/]*_(?P<task>[^_/]+)_[^_/]+\.eval$")
 
 
 def plain(value: Any) -> Any:
     """A JSON value without what is measured."""
     if isinstance(value, dict):
-        return {key: plain(one) for key, one in value.items() if not MEASURED.search(key)}
+        return {key: plain(one) for key, one in value.items() if not _passes(key, one)}
     if isinstance(value, list):
         return [plain(one) for one in value]
     return value
+
+
+def _passes(key: str, value: Any) -> bool:
+    return bool(MEASURED.search(key)) or (key == "made" and isinstance(value, bool))
 
 
 def printed(text: str) -> Any:
@@ -60,7 +70,7 @@ def state(place: Path) -> dict[str, str]:
 
 
 def _passing(name: str) -> bool:
-    passing = (".lock", "-wal", "-shm", "-journal")
+    passing = (".lock", "-wal", "-shm", "-journal", ".linker.json")  # the last: a hash over measured facts
     return name.endswith(passing) or "/revisions/" in name or "/matplotlib/" in name or ".tmp/" in name
 
 
@@ -78,10 +88,31 @@ def essence(file: Path) -> bytes:
         if file.suffix == ".parquet":
             return _dumped(_columns(file))
         if file.suffix in (".html", ".md", ".svg", ".txt"):
-            return _CLOCK.sub(b"", file.read_bytes())
+            text = file.read_text(encoding="utf-8", errors="surrogateescape")
+            return _CLOCK.sub(b"", unmeasured_tables(text).encode("utf-8", "surrogateescape"))
     except (ValueError, sqlite3.Error, zipfile.BadZipFile):
         pass
     return file.read_bytes()
+
+
+def unmeasured_tables(text: str) -> str:
+    """A page, HTML or Markdown, without columns and rows of tables whose heads name what is measured."""
+    text = _TABLE.sub(lambda table: _without_columns(table[0], _ROW.findall(table[0]), _CELL), text)
+    return _LINES.sub(lambda table: _without_columns(table[0], table[0].splitlines(), _BAR), text)
+
+
+def _without_columns(table: str, rows: list[str], cell: re.Pattern[str]) -> str:
+    split = [cell.findall(row) for row in rows]
+    dropped = {at for at, head in enumerate(split[0] if split else []) if _is_measured(head)}
+    kept = [row for row in split if not (row and _is_measured(row[0]))]
+    if not dropped and len(kept) == len(split):
+        return table
+    return "\n".join(str([one for at, one in enumerate(row) if at not in dropped]) for row in kept)
+
+
+def _is_measured(head: str) -> bool:
+    word = re.sub(r"<[^>]*>|[^a-z0-9]+", "_", head.lower()).strip("_")
+    return bool(MEASURED.search(word) or _SECONDS.search(word))
 
 
 def _columns(file: Path) -> dict[str, list[Any]]:

@@ -55,5 +55,8 @@ def _told(command: Command) -> list[Path]:
 
 
 def _beside(path: Path, given: Path) -> bool:
-    """Whether it is, or lies in, what has the given name and another suffix (`ids.work` of `ids.tsv`)."""
-    return any(one.parent == given.parent and one.stem == given.stem for one in (path, *path.parents))
+    """Whether it is, or lies in, a companion of what was given: `t.work`, `t.csv.x` or `.t.csv.x` of `t.csv`."""
+    return any(
+        one.parent == given.parent and (one.stem == given.stem or f"{given.name}." in one.name)
+        for one in (path, *path.parents)
+    )
