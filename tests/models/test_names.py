@@ -39,6 +39,13 @@ def test_a_directory_without_safetensors_says_what_it_must_hold(tiny_directory, 
     assert "safetensors" in caught.value.hint
 
 
+def test_a_chat_template_cut_to_nothing_is_refused(tiny_directory, tmp_path):
+    cut = shutil.copytree(tiny_directory, tmp_path / "cut")
+    (cut / "chat_template.jinja").write_text("")
+    with pytest.raises(EtudeError, match=r"chat_template\.jinja.* is empty"):
+        load_tokenizer(str(cut))
+
+
 def test_pickled_weights_are_not_loaded(tiny_directory, tmp_path):
     shutil.copytree(tiny_directory, tmp_path / "m")
     (tmp_path / "m" / "model.safetensors").rename(tmp_path / "m" / "pytorch_model.bin")

@@ -55,7 +55,7 @@ def _told(command: Command) -> list[Path]:
 
 
 def _beside(path: Path, given: Path) -> bool:
-    """Whether it is, or lies in, a companion of what was given: `t.work`, `t.csv.x` or `.t.csv.x` of `t.csv`."""
+    """Whether it is, or lies in, a companion of the given: of `t.csv`, `t.work`, `t.csv.x` or `.t.csv.x`."""
     return any(
         one.parent == given.parent and (one.stem == given.stem or f"{given.name}." in one.name)
         for one in (path, *path.parents)

@@ -44,7 +44,7 @@ def _pairs(folder: Path) -> None:
 
 def _served_collection(folder: Path) -> None:
     write(folder, docs_tsv="d1\tthe wind\nd2\ta tower\nd3\tnobody judged this\n")
-    (folder.parent / "cache" / "irds").mkdir(parents=True, exist_ok=True)  # it is made on import
+    (folder.parent / "cache" / "irds" / "aol-ia").mkdir(parents=True, exist_ok=True)  # made on import
     write(folder, queries_tsv="q1\twind\nq2\ttowers\n", qrels_txt="q1 0 d1 2\nq1 0 d2 0\nq2 0 d2 1\n")
 
 

@@ -116,6 +116,11 @@ def _tokenizer(directory: Path) -> PreTrainedTokenizerBase:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(directory)
         except (ValueError, OSError, KeyError, ImportError) as error:
             raise _not_loadable(str(directory), "a tokenizer", error) from error
+    if tokenizer.chat_template == "":  # a file cut to nothing: every prompt would come out empty
+        raise EtudeError(
+            f"{directory}: the chat template (chat_template.jinja or in tokenizer_config.json) is empty",
+            "Fetch the model again; for a model without one, delete the empty file.",
+        )
     return tokenizer
 
 

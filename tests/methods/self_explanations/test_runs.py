@@ -122,6 +122,9 @@ def test_a_second_run_asks_nothing_and_another_configuration_is_refused(tmp_path
     assert (tmp_path / "r" / "results.jsonl").read_bytes() == written
     with pytest.raises(EtudeError, match="another configuration"):
         run(data, task="sentiment", model=("scripted/once",), persona="human", out=tmp_path / "r")
+    (tmp_path / "r" / "results.jsonl").write_text("")
+    with pytest.raises(EtudeError, match=r"results\.jsonl: no rows"):
+        read_rows(tmp_path / "r")
 
 
 KILLED = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class VocabularyRow(BaseModel):
 
 def read_jsonl(path: Path) -> Vocabulary:
     """See `Vocabulary.from_jsonl`."""
-    return Vocabulary(row.entity() for row in read_records(path, VocabularyRow))
+    return _vocabulary(path, (row.entity() for row in read_records(path, VocabularyRow)))
 
 
 def read_tsv(path: Path) -> Vocabulary:
@@ -64,7 +64,14 @@ def read_tsv(path: Path) -> Vocabulary:
     Raises:
         EtudeError: A line has too few columns or an empty id or name; up to 20 are named.
     """
-    return Vocabulary(_tsv_entities(path))
+    return _vocabulary(path, _tsv_entities(path))
+
+
+def _vocabulary(path: Path, entities: Iterable[Entity]) -> Vocabulary:
+    found = list(entities)
+    if not found:
+        raise EtudeError(f"{path}: no rows", "Give at least one id with a name.")
+    return Vocabulary(found)
 
 
 def _tsv_entities(path: Path) -> Iterator[Entity]:
@@ -106,10 +113,8 @@ class _StoredRow(VocabularyRow):
 
 def read_stored(path: Path) -> Vocabulary:
     """What `write_vocabulary` wrote."""
-    return Vocabulary(
-        Entity(row.id, row.name, row.synonyms, row.type, row.learned)
-        for row in read_records(path, _StoredRow)
-    )
+    rows = read_records(path, _StoredRow)
+    return _vocabulary(path, (Entity(r.id, r.name, r.synonyms, r.type, r.learned) for r in rows))
 
 
 def hpo_file() -> Path:

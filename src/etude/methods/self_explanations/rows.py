@@ -117,11 +117,12 @@ def read_rows(folder: Path) -> list[Row]:
     """Read a run's rows.
 
     Raises:
-        EtudeError: The folder holds no finished run.
+        EtudeError: The folder holds no finished run, or no row.
     """
+    again = "Give the --out of etude self-explanations run; finish it if it was killed."
     if not (folder / RESULTS).is_file():
-        raise EtudeError(
-            f"{folder}: no {RESULTS}",
-            "Give the --out of etude self-explanations run; finish it if it was killed.",
-        )
-    return list(read_records(folder / RESULTS, Row))
+        raise EtudeError(f"{folder}: no {RESULTS}", again)
+    rows = list(read_records(folder / RESULTS, Row))
+    if not rows:
+        raise EtudeError(f"{folder / RESULTS}: no rows", again)
+    return rows
