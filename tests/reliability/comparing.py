@@ -18,7 +18,7 @@ from typing import Any
 
 MEASURED = re.compile(
     r"(^|_)(seconds?|milliseconds|minutes|hours|ms|time|times|date|created|updated|started|ended|finished_at|duration|"
-    r"wall|runtime|flos|peak|memory|mb|rss|speed|per_second|throughput|latency|now|resumed_from|energy|kwh|watts|emissions?|stamps|stamp)($|_)"
+    r"wall|runtime|flos|peak|memory|mb|rss|speed|per_second|throughput|latency|written_now|linked_now|resumed_from|energy|kwh|watts|emissions?|stamps|stamp)($|_)"
 )
 _CLOCK = re.compile(
     rb"\d+(\.\d+)?(e-\d+)? ?(milliseconds|ms|seconds|sec|s|min|minutes|hours|h|MB|MiB|GB|kWh)\b|"
