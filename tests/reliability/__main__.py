@@ -137,17 +137,20 @@ class Trials:
         )  # fmt: skip
 
     def table(self, methods: list[str]) -> str:
-        """A row per verb: of each check how many trials went as they should, of how many."""
-        lines = ["| verb | " + " | ".join(CHECKS) + " |", "|---" * (len(CHECKS) + 1) + "|"]
-        for method in methods:
-            for verb in CARDS[method].verbs:
-                cells = []
-                for check in CHECKS:
-                    mine = [one for key, one in self.found.items() if key[:2] == (f"{method} {verb}", check)]
-                    good = sum(not one.problems for one in mine)
-                    cells.append(f"{good} of {len(mine)}" if mine else "")
-                lines.append(f"| {method} {verb} | {' | '.join(cells)} |")
+        """A row per method: of each check of its verbs how many trials went as they should, of how many."""
+        lines = ["| method | verbs | " + " | ".join(CHECKS) + " |", "|---" * (len(CHECKS) + 2) + "|"]
+        rows = {method: [f"{method} {verb}" for verb in CARDS[method].verbs] for method in methods}
+        rows["all"] = [verb for verbs in rows.values() for verb in verbs]
+        for name, verbs in rows.items():
+            found = [one for one in self.found.values() if one.verb in verbs]
+            cells = [_of([one for one in found if one.check == check]) for check in CHECKS]
+            seen = len({one.verb for one in found})
+            lines.append(f"| {name} | {seen} of {len(verbs)} | {' | '.join(cells)} |")
         return "\n".join(lines)
+
+
+def _of(found: list[Found]) -> str:
+    return f"{sum(not one.problems for one in found)} of {len(found)}" if found else ""
 
 
 if __name__ == "__main__":

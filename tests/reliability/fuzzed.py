@@ -29,9 +29,13 @@ def fuzz_all(folder: Path, count: int) -> list[Fuzzed]:
                 more = fuzz(reader, min(_PORTION, count - done), Path(scratch), first=done)
             held[reader.name] = joined(held.get(reader.name), more)
             with open(path, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps(asdict(held[reader.name])) + "\n")
+                handle.write(json.dumps(_row(held[reader.name])) + "\n")
             print(f"{reader.name}: {number(held[reader.name])} {dict(more.bugs) or ''}", file=sys.stderr)
     return list(held.values())
+
+
+def _row(found: Fuzzed) -> dict[str, object]:
+    return asdict(found) | {"bugs": dict(found.bugs)}  # asdict makes a counter of pairs of a counter
 
 
 def number(found: Fuzzed | None) -> int:

@@ -208,7 +208,10 @@ OWN: tuple[tuple[str, str, str | bytes], ...] = (  # module:function, suffix, a 
     ("bioelqa.vocabulary_files:read_jsonl", ".jsonl", _jsonl({"id": "D1", "name": "fever", "synonyms": ["hot"]})),
     ("bioelqa.linking:read_links", ".jsonl", _jsonl(LINK, LINK)),
     ("self_explanations.mctest:read_mctest", ".tsv", MCTEST),
+    ("etude.data:read_frame", ".csv", WIDE),
+    ("etude.data:read_frame", ".parquet", b"events"),
     ("stg_llm.panel_reader:read_panel", ".csv", WIDE),
+    ("stg_llm.panel_reader:read_panel", ".parquet", b"panel"),
     ("stg_llm.panel_reader:read_panel", ".npz", b"npz"),
     ("idgen.textual_ids:read_ids", ".tsv", "item_id\ttextual_id\tmethod\ni1\tred hat\tkeywords\ni2\tblue hat\tkeywords\n"),
     ("idgen.histories:read_histories", ".csv", EVENTS),
@@ -268,6 +271,10 @@ def _made(kind: bytes) -> bytes:
         return wav()
     if kind == b"events":
         return _parquet([{"user_id": f"u{at % 2}", "item_id": f"i{at}", "timestamp": at} for at in range(12)])
+    if kind == b"panel":
+        return _parquet(
+            [{"time": f"2024-01-01T00:{at:02d}:00", "a": float(at), "b": 1.0} for at in range(12)]
+        )
     if kind == b"cells":
         from etude.methods.counting_stars.cells import Cell
 

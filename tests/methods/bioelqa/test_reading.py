@@ -156,6 +156,8 @@ def test_offsets_that_do_not_match_are_named_or_mended(tmp_path):
         ("7|a|text\n", "an abstract without its title"),
         ("7|t|x\n7|a|y\n8\t0\t1\tx\tD\tC1\n", "neither"),
         ("7|t|x\n7|a|y\n7\t0\tone\tx\tD\tC1\n", "not a mention row"),
+        ("7|t|x\n7|a|y\n7\t0\t²\tx\tD\tC1\n", "not a mention row"),
+        (f"7|t|x\n7|a|y\n7\t0\t{'1' * 5000}\tx\tD\tC1\n", "not a mention row"),
         ("", "no document"),
         ("7|t|x\n7|a|y\n\n7|t|x\n7|a|z\n", "came before with another content"),
     ],

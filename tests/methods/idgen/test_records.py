@@ -129,7 +129,7 @@ def test_dates_are_timestamps_too(tmp_path):
         ("e.csv", "user_id,item_id,timestamp\nu,a,1\nu,b,\nu,c,2\n", "e.csv:3: "),
         ("e.csv", "user,thing\n1,2\n", "no column user_id and no item_id; there are user, thing"),
         ("e.csv", "user_id,item_id\nu,a\nu,b\n", "no user has 3 events"),
-        ("e.csv", "user_id,item_id\nu,a,b,c\n", "cannot be read"),
+        ("e.csv", "user_id,item_id\nu,a,b,c\n", "not a readable table"),
         ("e.xlsx", "", "unknown kind of file"),
         ("user_sequence.txt", "u a b c\nv\n", "user_sequence.txt:2: user v has no items"),
         ("user_sequence.txt", "u a b c\nu d e f\n", "1 users have two rows: u"),

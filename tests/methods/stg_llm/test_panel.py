@@ -221,7 +221,7 @@ def test_columns_and_files_that_are_wrong_say_so(wide: Wide, tmp_path: Path) -> 
     with pytest.raises(EtudeError, match=r"cannot read a \.txt panel"):
         read_panel(tmp_path / "a.txt")
     (tmp_path / "b.parquet").write_bytes(b"no")
-    with pytest.raises(EtudeError, match="not a readable Parquet"):
+    with pytest.raises(EtudeError, match="not a readable table"):
         read_panel(tmp_path / "b.parquet")
     (tmp_path / "long.csv").write_text("time,node,value\n2024-01-01,a,1\n2024-01-02,a,2\n2024-01-02,a,3\n")
     with pytest.raises(EtudeError, match=r"long.csv:4: a second value for node a"):

@@ -41,13 +41,14 @@ def test_a_table_with_a_bom_newlines_and_stray_spaces_is_read(tmp_path: Path, pi
 def test_every_bad_row_is_named_with_its_column(tmp_path: Path, picture: str) -> None:
     table = rows(
         tmp_path / "p.csv", "1,x,a.png,tea,favor", "2,x,lost.png,tea,favor", "3,x,a.png,,favor",
-        "4,x,a.png,tea,", "5,x,../a.png,tea,favor", "6,x,,tea,favor",
+        "4,x,a.png,tea,", "5,x,../a.png,tea,favor", "6,x,,tea,favor", f"7,x,{'long' * 99},tea,favor",
     )  # fmt: skip
     with pytest.raises(EtudeError) as error:
         read_posts(table)
     problem = error.value.problem
     for line, what in ((3, "image: there is no file"), (4, "target"), (5, "label: missing"),
-                       (6, "leads out of the folder"), (7, "there is no picture")):  # fmt: skip
+                       (6, "leads out of the folder"), (7, "there is no picture"),
+                       (8, "is no file name")):  # fmt: skip
         assert any(f"p.csv:{line}: " in one and what in one for one in problem.splitlines()), (line, problem)
     assert "p.csv:2" not in problem
 
@@ -70,6 +71,9 @@ def test_an_unknown_label_and_a_target_without_phrase_are_refused(tmp_path: Path
         read_posts(rows(tmp_path / "p.csv", "1,x,a.png,tea,maybe"), targets=targets)
     with pytest.raises(EtudeError, match="'coffee' has no prompt phrase"):
         read_posts(rows(tmp_path / "q.csv", "1,x,a.png,coffee,favor"), targets=targets)
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 5000)
+    with pytest.raises(EtudeError, match=r"deep\.toml: not valid TOML"):
+        read_targets(tmp_path / "deep.toml")
     (tmp_path / "bad.toml").write_text('["tea"]\nprase = "x"\n')
     with pytest.raises(EtudeError, match="phrase: Field required"):
         read_targets(tmp_path / "bad.toml")

@@ -160,18 +160,22 @@ def _blocks(path: Path) -> Iterator[_Block]:
                 f"{path}:{number}: {line[:60]!r} is neither id|t|, id|a| nor a row of the document above",
                 "Rows are: id, start, end, mention, type, ids, separated by tabs.",
             )
-        if not cells[1].isdigit() and len(cells) == 4:
+        if not _is_offset(cells[1]) and len(cells) == 4:
             continue  # a relation
         block.rows.append((number, cells))
     if block is not None:
         yield block
 
 
+def _is_offset(cell: str) -> bool:
+    return cell.isdecimal() and len(cell) < 10  # isdigit takes superscripts, which are no numbers
+
+
 def _document(path: Path, block: _Block, fix: bool) -> tuple[Document, int, list[str]]:
     text = f"{block.title}\n{block.abstract}"
     mentions, problems, moved = [], [], 0
     for number, cells in block.rows:
-        if len(cells) < 5 or not (cells[1].isdigit() and cells[2].isdigit()):
+        if len(cells) < 5 or not (_is_offset(cells[1]) and _is_offset(cells[2])):
             raise EtudeError(
                 f"{path}:{number}: not a mention row: {' | '.join(cells)[:80]!r}",
                 "Rows are: id, start, end, mention, type, ids, separated by tabs.",

@@ -167,7 +167,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).active
         lines = sheet.iter_rows(values_only=True)
         header = [str(cell) if cell is not None else "" for cell in next(lines, ())]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, BadZipFile, RuntimeError) as error:
         raise EtudeError(f"{path}: not a readable .xlsx ({error})", "Export it as CSV.") from error
     for number, cells in enumerate(lines, start=2):
         if any(cell is not None for cell in cells):

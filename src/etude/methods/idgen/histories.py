@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, field_validator, model_validator
 
-from etude.data import read_lines, read_records, read_rows
+from etude.data import read_frame, read_lines, read_records, read_rows
 from etude.errors import EtudeError
 from etude.methods.idgen.items import checked_id
 
@@ -208,19 +208,13 @@ def _read_interactions(path: Path) -> pl.DataFrame:
             f"{path}: {'unknown kind of file' if path.exists() else 'no such file'}",
             "Give .jsonl, .csv, .tsv, .parquet, RecBole's .inter or IDGenRec's user_sequence.txt.",
         )
-    try:
-        if suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        elif suffix == ".jsonl":
-            frame = pl.DataFrame([row for _, row in read_rows(path)], infer_schema_length=None)
-        else:
-            frame = pl.read_csv(path, separator="," if suffix == ".csv" else "\t", infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise EtudeError(
-            f"{path}: cannot be read ({reason})"[:300], "Mend or write the file again."
-        ) from error
-    frame = frame.rename({name: name.partition(":")[0] for name in frame.columns})  # RecBole's name:type
+    if suffix == ".jsonl":
+        return _events_of_records(path)
+    frame = read_frame(path)
+    names = [name.partition(":")[0] for name in frame.columns]  # RecBole's name:type
+    if len(set(names)) < len(names):
+        raise EtudeError(f"{path}:1: two columns have one name: {', '.join(names)}"[:300], "Leave one out.")
+    frame.columns = names
     lacking = [name for name in ("user_id", "item_id") if name not in frame.columns]
     if lacking:
         raise EtudeError(
@@ -230,6 +224,28 @@ def _read_interactions(path: Path) -> pl.DataFrame:
     if "timestamp" not in frame.columns:
         frame = frame.with_columns(pl.lit(None).alias("timestamp"))
     return frame.select("user_id", "item_id", "timestamp")
+
+
+class _Event(BaseModel):
+    user_id: str | int
+    item_id: str | int
+    timestamp: str | float | None = None
+
+
+def _events_of_records(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    events = list(read_records(path, _Event))
+    times = [event.timestamp for event in events]
+    if any(isinstance(time, str) for time in times):
+        times = [None if time is None else str(time) for time in times]
+    return pl.DataFrame(
+        {
+            "user_id": [str(event.user_id) for event in events],
+            "item_id": [str(event.item_id) for event in events],
+            "timestamp": pl.Series(times, dtype=None if any(time is not None for time in times) else pl.Null),
+        }
+    )
 
 
 def _gather(events: pl.DataFrame, path: Path) -> list[History]:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from etude.data import read_frame
 from etude.errors import EtudeError
 
 THRESHOLD = 0.1
@@ -49,7 +50,7 @@ def read_edges(path: Path, nodes: Sequence[str]) -> Graph:
     """
     if not path.is_file():
         raise EtudeError(f"{path}: no such file", "give a table from,to,weight or from,to,cost")
-    frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+    frame = read_frame(path)
     measure = next((c for c in ("weight", "cost", "distance") if c in frame.columns), None)
     if measure is None or not {"from", "to"} <= set(frame.columns):
         raise EtudeError(

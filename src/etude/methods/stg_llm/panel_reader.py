@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from etude.data.records import read_lines
+from etude.data import read_frame
 from etude.errors import EtudeError
 from etude.methods.stg_llm.graph import read_edges
 from etude.methods.stg_llm.panel import SensorPanel, frequency_name, parse_frequency, parse_iso, time_name
@@ -78,7 +77,7 @@ def read_panel(
 def _read_table(
     path: Path, time: str, feature: str | None
 ) -> tuple[NDArray[Any], list[str], NDArray[np.float64]]:
-    frame = _read_frame(path)
+    frame = read_frame(path)
     if time not in frame.columns:
         if "t" not in frame.columns:
             raise EtudeError(
@@ -96,32 +95,6 @@ def _read_table(
         )
     values = np.stack([_numbers(path, frame[n]) for n in nodes], axis=1)
     return stamps, nodes, values[:, :, None]
-
-
-def _read_frame(path: Path) -> pl.DataFrame:
-    if path.suffix.lower() == ".parquet":
-        try:
-            return pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise EtudeError(
-                f"{path}: not a readable Parquet file ({error})", "write it again, or give a CSV"
-            ) from None
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    header = [c.strip() for c in next(read_lines(path), "").rstrip("\r\n").split(separator)]
-    twice = sorted(name for name, times in Counter(header).items() if times > 1)
-    if twice:
-        raise EtudeError(
-            f"{path}:1: column {', '.join(twice[:10])} appears twice", "give each node one column"
-        )
-    try:
-        return pl.read_csv(
-            path, separator=separator, infer_schema=False
-        )  # strings: a bad cell can then be quoted exactly
-    except pl.exceptions.PolarsError as error:
-        raise EtudeError(
-            f"{path}: not a readable table ({str(error).splitlines()[0]})",
-            "every row needs the header's columns",
-        ) from None
 
 
 def _line(path: Path, row: int) -> str:
@@ -227,7 +200,8 @@ def _read_npz(
                     "PEMS archives hold data (T, N, F)",
                 )
             data = archive["data"]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        # RuntimeError: encrypted, or packed in a way that zipfile does not know
         raise EtudeError(
             f"{path}: not a plain array archive ({error})",
             "save numbers with numpy.savez; objects are not loaded",
@@ -239,7 +213,7 @@ def _read_npz(
             f"{path}: data is {data.dtype} of shape {data.shape}", "expected numbers (T, N) or (T, N, F)"
         )
     if feature is not None:
-        index = PEMS_FEATURES.get(feature, int(feature) if feature.isdigit() else -1)
+        index = PEMS_FEATURES.get(feature, int(feature) if feature.isdecimal() else -1)
         if not 0 <= index < data.shape[2]:
             raise EtudeError(
                 f"{path}: no feature {feature!r} among {data.shape[2]}",

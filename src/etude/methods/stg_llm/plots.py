@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from etude.data import read_frame
 from etude.errors import EtudeError
 from etude.methods.stg_llm.panel import SensorPanel, time_name
 from etude.methods.stg_llm.windows import Windows
@@ -117,7 +118,7 @@ def place_nodes(panel: SensorPanel, stations: Path | None = None) -> NDArray[np.
         EtudeError: If the table lacks a column or a node.
     """
     if stations is not None:
-        frame = pl.read_csv(stations, infer_schema=False)
+        frame = read_frame(stations)
         if not {"node", "lat", "lon"} <= set(frame.columns):
             raise EtudeError(
                 f"{stations}: the columns are {', '.join(frame.columns)}", "a station table has node,lat,lon"

@@ -121,8 +121,12 @@ def _problems(row: dict[str, Any], folder: Path) -> list[str]:
     named = str(row.get("tweet_image") or "").strip()
     if not named:
         return ["no picture named"]
-    path = (folder / named).resolve()
-    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+    try:
+        path = (folder / named).resolve()
+        there = path.is_relative_to(folder.resolve()) and path.is_file()
+    except (OSError, ValueError):  # no file name: too long, or with a null character
+        there = False
+    if not there:
         return ["picture file missing"]
     try:
         facts = picture_facts(path, str(path))

@@ -249,10 +249,14 @@ def _image(
         return None
     if isinstance(value, bytes):
         return value
-    path, root = (folder / value.strip()).resolve(), folder.resolve()
+    try:
+        path, root = (folder / value.strip()).resolve(), folder.resolve()
+        there = path.is_file()
+    except (OSError, ValueError) as error:  # too long, or with a null character
+        raise EtudeError(f"{where}: image: {value[:80]!r} is no file name", "") from error
     if not path.is_relative_to(root):
         raise EtudeError(f"{where}: image: {value!r} leads out of the folder {folder}", "")
-    if not path.is_file():
+    if not there:
         if allow_missing:
             return None
         raise EtudeError(f"{where}: image: there is no file {folder / value.strip()}", "")

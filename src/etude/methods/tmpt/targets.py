@@ -94,7 +94,7 @@ def read_targets(path: Path) -> dict[str, Target]:
         found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise EtudeError(f"{path}: no such file", "Check --targets.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # bad TOML or UTF-8, an endless number, endless nesting
         raise EtudeError(f"{path}: not valid TOML ({error})", "Mend the file.") from error
     targets = {}
     for name, table in found.items():

@@ -92,7 +92,7 @@ class Suite:
         """The cases that a list of names keeps; `all` keeps all, and an integer the first so many."""
         if names == "all":
             return self
-        if names.isdigit():
+        if names.isdecimal():
             return Suite(self.cases[: int(names)], self.toolkits)
         return Suite([self.case(name.strip()) for name in names.split(",")], self.toolkits)
 
@@ -160,7 +160,7 @@ def load_suite(cases: str, toolkits: Path | None) -> Suite:
         from etude.methods.toolemu.world.scenarios import world_suite
 
         seed = source.partition(":")[2] or "0"
-        if not seed.isdigit():
+        if not seed.isdecimal():
             raise EtudeError(f"{cases}: {seed!r} is not a seed", "Write world:0, world:1, ...")
         suite = world_suite(int(seed))
     else:

@@ -242,7 +242,7 @@ def choose_positions(positions: str | Sequence[int], n: int, seed: int) -> list[
         if positions in named:
             return list(named[positions])
         word, colon, count = positions.partition(":")
-        if word == "sample" and colon and count.isdigit() and int(count):
+        if word == "sample" and colon and count.isdecimal() and int(count):
             drawn = torch.randperm(n, generator=generator(seed, n))[: int(count)]
             return sorted(int(i) for i in drawn)
         try:
