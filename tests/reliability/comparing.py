@@ -97,16 +97,14 @@ def essence(file: Path) -> bytes:
 
 def unmeasured_tables(text: str) -> str:
     """A page, HTML or Markdown, without columns and rows of tables whose heads name what is measured."""
-    text = _TABLE.sub(lambda table: _without_columns(table[0], _ROW.findall(table[0]), _CELL), text)
-    return _LINES.sub(lambda table: _without_columns(table[0], table[0].splitlines(), _BAR), text)
+    text = _TABLE.sub(lambda table: _without_columns(_ROW.findall(table[0]), _CELL), text)
+    return _LINES.sub(lambda table: _without_columns(table[0].splitlines(), _BAR), text)
 
 
-def _without_columns(table: str, rows: list[str], cell: re.Pattern[str]) -> str:
+def _without_columns(rows: list[str], cell: re.Pattern[str]) -> str:
     split = [cell.findall(row) for row in rows]
     dropped = {at for at, head in enumerate(split[0] if split else []) if _is_measured(head)}
     kept = [row for row in split if not (row and _is_measured(row[0]))]
-    if not dropped and len(kept) == len(split):
-        return table
     return "\n".join(str([one for at, one in enumerate(row) if at not in dropped]) for row in kept)
 
 

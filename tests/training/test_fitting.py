@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from transformers import TrainerCallback, TrainerState
 
 from etude.errors import EtudeError
 from etude.training import fit
@@ -71,6 +72,48 @@ def test_the_best_weights_come_back_and_patience_stops(tmp_path: Path) -> None:
     losses = [entry["eval_loss"] for entry in result.history if "eval_loss" in entry]
     batch = {"x": opposite.x, "y": opposite.y}
     assert model(**batch)["loss"].item() == pytest.approx(min(losses), rel=1e-4)
+
+
+class Interrupted(TrainerCallback):
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def on_step_end(self, args: object, state: TrainerState, *rest: object, **kwargs: object) -> None:
+        if state.global_step == self.at:
+            raise InterruptedError
+
+
+def test_patience_counts_on_after_an_interruption(tmp_path: Path) -> None:
+    def stopped(out: Path, *callbacks: TrainerCallback) -> tuple[int, int | None, list[float]]:
+        torch.manual_seed(0)
+        model = Regression()
+        opposite = Points(16, scale=-1.0)
+        result = fit(
+            model, Points(), opposite, out=out, steps=200, learning_rate=0.05, save_every=10, patience=4,
+            schedule="constant", callbacks=callbacks,
+        )  # fmt: skip
+        return result.steps, result.best_step, model.linear.weight.tolist()
+
+    whole = stopped(tmp_path / "whole")
+    assert whole[0] < 200
+    with pytest.raises(InterruptedError):
+        stopped(tmp_path / "cut", Interrupted(whole[0] - 5))  # three evaluations without a better one
+    assert stopped(tmp_path / "cut") == whole
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_a_training_that_is_over_takes_no_further_step(tmp_path: Path, patience: int | None) -> None:
+    def finished() -> tuple[int, list[float]]:
+        torch.manual_seed(0)
+        model = Regression()
+        result = fit(
+            model, Points(), Points(16, scale=-1.0) if patience else None, out=tmp_path, steps=35,
+            learning_rate=0.05, save_every=5, patience=patience,
+        )  # fmt: skip
+        return result.steps, model.linear.weight.tolist()
+
+    first = finished()  # ends within an epoch of 8 steps
+    assert finished() == first
 
 
 @pytest.mark.parametrize("arguments", [{}, {"steps": 1, "epochs": 1.0}])

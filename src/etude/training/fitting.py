@@ -12,13 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from etude.errors import EtudeError
-from etude.models.quiet import quiet_transformers
 from etude.render import console
 from etude.runs import processes
-from etude.training.checkpoints import MarkComplete, last_whole_checkpoint
+from etude.training.checkpoints import EarlyStopping, MarkComplete, train_or_resume
 
 Schedule = Literal["cosine", "linear", "constant", "onecycle"]
 
@@ -187,10 +186,8 @@ def fit(
     trainer.shuffle, trainer.score = shuffle, score
     trainer.remove_callback(_printer())
     if patience is not None and selects:
-        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=patience))
-    checkpoint = last_whole_checkpoint(out)
-    with quiet_transformers():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.add_callback(EarlyStopping(early_stopping_patience=patience))
+    checkpoint = train_or_resume(trainer, out)
     history = [dict(entry) for entry in trainer.state.log_history]
     losses = [entry["loss"] for entry in history if "loss" in entry]
     best = trainer.state.best_metric

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch import Tensor
-from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers import PrinterCallback
 
 from etude.errors import EtudeError
 from etude.methods.semcsr.checkpoints import restore, save_trained
@@ -38,9 +38,8 @@ from etude.methods.semcsr.masked_info_nce import (
 from etude.methods.semcsr.static_encoder import DIMENSION
 from etude.methods.semcsr.sts import STSPair, unit_vectors
 from etude.methods.semcsr.triples import Triple, has_negatives
-from etude.models.quiet import quiet_transformers
 from etude.runs import processes
-from etude.training.checkpoints import MarkComplete, last_whole_checkpoint
+from etude.training.checkpoints import EarlyStopping, MarkComplete, train_or_resume
 
 Objective: TypeAlias = Literal["triples", "positives", "simcse"]
 RATES = {"full": 5e-5, "frozen-lm": 3e-4, "static": 2e-3}
@@ -225,9 +224,7 @@ def _fit(
         else CachedMaskedInfoNCE(model, mini_batch_size=config.mini_batch_size, **settings)
     )
     trainer = _trainer(model, loss, columns, config, dev, out, encoder.kind)
-    checkpoint = last_whole_checkpoint(out)
-    with quiet_transformers():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    train_or_resume(trainer, out)
     finished = encoder.finished(trainer.model)
     finished.eval()
     refuse_collapsed(finished.encode(texts[:_PROBED], show_progress_bar=False), trainer.state.global_step)
@@ -325,7 +322,7 @@ def _trainer(
     )
     trainer.remove_callback(PrinterCallback)
     if dev and config.patience:
-        trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=config.patience))
+        trainer.add_callback(EarlyStopping(early_stopping_patience=config.patience))
     return trainer
 
 
