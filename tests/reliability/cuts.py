@@ -1,7 +1,8 @@
 """Files that a verb reads, cut short: an error that names the file, or the same result made anew.
 
 Which files it reads is seen from their times of access. A table of lines that is cut between two lines (or
-within the last field) is a shorter table: its result may differ, and what it lacks may be said without its name.
+within the last field) is a shorter table: its result may differ, and what it lacks may be said without its
+name.
 """
 
 from __future__ import annotations
