@@ -12,6 +12,7 @@ from etude.models import embedded as registry
 from etude.models import load_causal_lm, load_encoder, load_tokenizer, model_directory, model_revision
 from etude.models.commands import list_models, pull
 from etude.models.local_lm import context_length_of
+from etude.models.templates import templated
 
 
 def test_importing_models_does_not_import_torch():
@@ -39,8 +40,11 @@ def test_a_directory_without_safetensors_says_what_it_must_hold(tiny_directory, 
     assert "safetensors" in caught.value.hint
 
 
-def test_a_chat_template_cut_to_nothing_is_refused(tiny_directory, tmp_path):
+def test_a_chat_template_that_was_cut_is_refused(tiny_directory, tmp_path):
     cut = shutil.copytree(tiny_directory, tmp_path / "cut")
+    (cut / "chat_template.jinja").write_text("{% for message in mes")
+    with pytest.raises(EtudeError, match=r"cut: its chat template refuses"):
+        templated(load_tokenizer(str(cut)), [{"role": "user", "content": "hello"}])
     (cut / "chat_template.jinja").write_text("")
     with pytest.raises(EtudeError, match=r"chat_template\.jinja.* is empty"):
         load_tokenizer(str(cut))

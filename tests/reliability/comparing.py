@@ -18,7 +18,7 @@ from typing import Any
 
 MEASURED = re.compile(
     r"(^|_)(seconds?|milliseconds|minutes|hours|ms|time|times|date|created|updated|started|ended|finished_at|duration|"
-    r"wall|runtime|flos|peak|memory|mb|rss|speed|per_second|throughput|latency|written_now|linked_now|resumed_from|energy|kwh|watts|emissions?|stamps|stamp)($|_)"
+    r"wall|runtime|flos|peak|memory|mb|rss|speed|per_second|throughput|latency|written_now|linked_now|resumed_from|per_s|mfu|consumption|power|energy|kwh|kg|kgco2|watts|emissions?|timestamp|run_id|stamps|stamp)($|_)"
 )
 _CLOCK = re.compile(
     rb"\d+(\.\d+)?(e-\d+)? ?(milliseconds|ms|seconds|sec|s|min|minutes|hours|h|MB|MiB|GB|kWh)\b|"
@@ -81,6 +81,8 @@ def essence(file: Path) -> bytes:
             return _dumped(plain(json.loads(file.read_bytes())))
         if file.suffix == ".jsonl":
             return b"\n".join(_dumped(plain(json.loads(line))) for line in file.read_bytes().splitlines())
+        if file.suffix in (".csv", ".tsv"):
+            return _dumped(_unmeasured_rows(file))
         if file.suffix in (".sqlite", ".db"):
             return _dumped(_tables(file))
         if file.suffix == ".eval":
@@ -111,6 +113,16 @@ def _without_columns(rows: list[str], cell: re.Pattern[str]) -> str:
 def _is_measured(head: str) -> bool:
     word = re.sub(r"<[^>]*>|[^a-z0-9]+", "_", head.lower()).strip("_")
     return bool(MEASURED.search(word) or _SECONDS.search(word))
+
+
+def _unmeasured_rows(file: Path) -> list[list[str]]:
+    """A table of text without the columns of what is measured; quotes and line ends count."""
+    rows = [
+        line.split("," if file.suffix == ".csv" else "\t")
+        for line in file.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    ]
+    dropped = {at for at, head in enumerate(rows[0]) if _is_measured(head)}
+    return [[cell for at, cell in enumerate(row) if at not in dropped] for row in rows]
 
 
 def _columns(file: Path) -> dict[str, list[Any]]:

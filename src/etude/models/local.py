@@ -12,6 +12,7 @@ from etude.models.chat import Conversation, Parameters, Reply, plain_text
 from etude.models.local_lm import Dtype, context_length_of, load_causal_lm
 from etude.models.names import model_directory, model_revision
 from etude.models.sharing import plan
+from etude.models.templates import templated
 from etude.runs import content_hash
 
 if TYPE_CHECKING:
@@ -144,23 +145,13 @@ def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, model
     Raises:
         EtudeError: A message holds a picture, or the model's template refuses the conversation.
     """
-    from jinja2 import TemplateError
-
     messages = [{"role": message["role"], "content": plain_text(message, model)} for message in conversation]
     if not tokenizer.chat_template:
         ids: list[int] = tokenizer.encode("\n\n".join(message["content"] for message in messages))
         return ids
     goes_on = messages[-1]["role"] == "assistant"
-    try:
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=not goes_on, continue_final_message=goes_on
-        )
-    except (TemplateError, ValueError) as error:
-        raise EtudeError(
-            f"{model}: its chat template refuses the conversation ({error})"[:300],
-            "Many templates want user and assistant in turn, and some take no system message.",
-        ) from error
-    return list(tokenizer.encode(str(text), add_special_tokens=False))
+    text = templated(tokenizer, messages, ask=not goes_on, goes_on=goes_on)
+    return list(tokenizer.encode(text, add_special_tokens=False))
 
 
 def too_long(tokens: int, limit: int) -> Reply:

@@ -333,7 +333,7 @@ def test_a_chat_template_that_moves_the_question_is_refused():
         def __init__(self, form: str) -> None:
             self.chat_template, self.form = "set", form
 
-        def apply_chat_template(self, messages, tokenize, add_generation_prompt):
+        def apply_chat_template(self, messages, **options):
             return self.form.format(messages[0]["content"], messages[0]["content"].splitlines()[-1])
 
     refuse_moved_question(Template("<user>{0}<assistant>"))

@@ -12,6 +12,7 @@ from etude.errors import EtudeError
 from etude.methods.counting_stars.cells import Cell, Haystacks, Prompt
 from etude.methods.counting_stars.instruments import PREFIX, Instrument, needs_tokenizer
 from etude.methods.counting_stars.tables import Answer
+from etude.models.templates import templated
 from etude.runs import Run
 
 Engine: TypeAlias = Literal["auto", "chat", "nested"]
@@ -125,8 +126,7 @@ def render_chat(tokenizer: Any, message: str) -> str:
     """A user's message in the tokenizer's chat template, or as it is when there is no template."""
     if not getattr(tokenizer, "chat_template", None):
         return message
-    messages = [{"role": "user", "content": message}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return templated(tokenizer, [{"role": "user", "content": message}])
 
 
 def refuse_moved_question(tokenizer: Any) -> None:

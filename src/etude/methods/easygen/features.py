@@ -135,6 +135,7 @@ class FeatureStore:
         for one in ids:
             shard, row = self.places[one]
             if shard not in self._open:
-                self._open[shard] = safe_open(self.folder / shard_name(shard), framework="pt")
+                path = self.folder / shard_name(shard)
+                self._open[shard] = safe_open(path, framework="pt")
             rows.append(self._open[shard].get_slice(name)[row : row + 1])
         return torch.cat(rows).float() if rows else torch.zeros(0, self.origin.tokens, self.origin.dim)

@@ -12,6 +12,7 @@ from typing import Any
 
 from etude.errors import EtudeError
 from etude.methods.easygen.dialog import CLOSE, OPEN
+from etude.models.templates import templated
 
 PICTURE = "\ue000"
 """Stands for a picture's soft tokens in a text; it occurs in no one's writing (a private-use character)."""
@@ -69,7 +70,7 @@ def render(turns: Sequence[Turn], tokenizer: Any, *, ask: bool) -> str:
     """A conversation as text; with `ask`, up to where the assistant's answer begins."""
     if has_template(tokenizer):
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=ask))
+        return templated(tokenizer, messages, ask=ask)
     names = {"system": "", "user": "USER: ", "assistant": "ASSISTANT: "}
     end = tokenizer.eos_token or ""
     said = [names[t.role] + t.text + (end if t.role == "assistant" else "") for t in turns]

@@ -18,6 +18,7 @@ from torch import Tensor
 from etude.data import Document, read_documents, read_records
 from etude.errors import EtudeError
 from etude.methods.signround.texts import calibration_documents
+from etude.models.templates import templated
 
 SHORTEST = 16  # tokens; shorter documents are headings and captions
 
@@ -93,7 +94,7 @@ def encode(documents: Sequence[Document], tokenizer: Any) -> list[list[int]]:
                 f"document {document.id} holds messages, and this model's tokenizer has no chat template",
                 "give calibration rows with `text`, or use a chat model",
             )
-        text = tokenizer.apply_chat_template(document.messages, tokenize=False)
+        text = templated(tokenizer, document.messages, ask=False)
         encoded.append(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
     return encoded
 

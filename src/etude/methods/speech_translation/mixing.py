@@ -18,6 +18,7 @@ from etude.methods.speech_translation.design import MixerBlock, Position, Task
 from etude.methods.speech_translation.lengths import pad_rows
 from etude.methods.speech_translation.tasks import language_name
 from etude.methods.speech_translation.utterances import Utterance
+from etude.models.templates import templated
 
 if TYPE_CHECKING:
     from etude.methods.speech_translation.language_models import LanguageModel
@@ -159,9 +160,7 @@ class PromptMixer(nn.Module):
         tokenizer: Any = self.tokenizer
         chat = self.block.chat and bool(tokenizer.chat_template)
         if chat:
-            text = tokenizer.apply_chat_template(
-                [{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True
-            )
+            text = templated(tokenizer, [{"role": "user", "content": text}])
         before, after = text.split(SLOT)
         start = [] if chat or tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         encode = tokenizer.encode

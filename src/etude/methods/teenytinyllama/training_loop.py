@@ -141,6 +141,7 @@ class _Training:
             data, config.context, schedule.sequences, settings.seed, config.vocab_size, team.rank, team.world
         )
         self.held_out = HeldOut.of(data, config, settings, schedule.micro_batch, team)
+        self.peak = self._measure_peak() if team.leads else 1.0  # draws numbers: before the seed is set
         torch.manual_seed(settings.seed)
         self.network = Decoder(config, settings.seed)
         if init is not None:
@@ -160,7 +161,6 @@ class _Training:
         self.network.compiled = settings.compile
         fused: Any = torch.compile(self.network) if settings.compile else self.network
         self.parallel = team.parallel(fused)
-        self.peak = self._measure_peak() if team.leads else 1.0
         self.logs = run_logs.RunLogs(out, self.progress.step) if team.leads else None
         if team.leads:
             self._describe(found is not None)
