@@ -79,8 +79,9 @@ def essence(file: Path) -> bytes:
     try:
         if file.suffix == ".json":
             return _dumped(plain(json.loads(file.read_bytes())))
-        if file.suffix == ".jsonl":
-            return b"\n".join(_dumped(plain(json.loads(line))) for line in file.read_bytes().splitlines())
+        if file.suffix in (".jsonl", ".journal"):
+            lines = [line for line in file.read_bytes().splitlines() if line]
+            return b"\n".join(_dumped(plain(json.loads(line))) for line in lines)
         if file.suffix in (".csv", ".tsv"):
             return _dumped(_unmeasured_rows(file))
         if file.suffix in (".sqlite", ".db"):

@@ -11,8 +11,20 @@ from pathlib import Path
 import pytest
 
 from etude.errors import EtudeError
-from etude.methods.relevance import agree, attack, calibrate, cost, ensemble, label, monitor, prompts, rank
-from etude.methods.relevance.collection import cut_document
+from etude.methods.relevance import (
+    BM25Labeller,
+    Ensemble,
+    agree,
+    attack,
+    calibrate,
+    cost,
+    ensemble,
+    label,
+    monitor,
+    prompts,
+    rank,
+)
+from etude.methods.relevance.collection import Pair, cut_document
 from etude.methods.relevance.labels import Label, join_grades, read_labels
 from etude.methods.relevance.trec import SystemRun, read_pairs, read_qrels, read_run, write_run
 
@@ -186,6 +198,26 @@ def test_long_documents_are_cut_to_whole_passages_by_the_stated_rule():
     assert lead.split() == words[:200] and left_out == 150
     best, _ = cut_document(" ".join(words), "w120 w340", 250, "best")
     assert best.split() == words[100:200] + words[300:]
+
+
+def test_labellers_of_python_join_in_an_ensemble():
+    texts = {"d1": "the boat on the lake", "d2": "bread and butter", "d3": "a lake", "d4": "the moon"}
+    pairs = [Pair("q1", docid, "boat on a lake", text) for docid, text in texts.items()]
+    words = BM25Labeller(texts, thresholds=(0.0, 1.0))
+
+    class Sure:
+        name = "sure"
+
+        def label(self, asked):
+            return [Label(qid=pair.qid, docid=pair.docid, model=self.name, O=2.0) for pair in asked]
+
+    alone = [label.grade for label in words.label(pairs)]
+    assert alone[0] == max(alone) > alone[1] == alone[3]
+    both = Ensemble([words, Sure()], "mean")
+    assert both.name == f"mean({words.name}, sure)"
+    assert [label.O for label in both.label(pairs)] == [(grade + 2) / 2 for grade in alone]
+    with pytest.raises(EtudeError, match="fewer than two"):
+        Ensemble([words])
 
 
 def test_the_ensemble_takes_the_median_and_needs_more_than_half(collection):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -142,13 +141,6 @@ def with_lora(model: Any, lora: Lora, name: str) -> Any:
         raise EtudeError(
             f"{name}: LoRA cannot be added ({error})"[:300], "Name its linear layers in lora.targets."
         ) from error
-
-
-def load_lora(model: Any, folder: Path) -> Any:
-    """A model with the stored low-rank updates of a folder in peft's format."""
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
 
 
 def load_language_model(name: str, *, device: str | None = None) -> LanguageModel:

@@ -155,12 +155,23 @@ def speak(text: str, path: Path, *, voice: str = "en-us", rate: int = 140) -> No
     with atomic_path(path) as temporary:
         command = [_program(), "-v", voice, "-s", str(rate), "-w", str(temporary), "--stdin"]
         done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
-        if done.returncode or not temporary.is_file():
+        if done.returncode > 0 or not (done.returncode or temporary.is_file()):
             reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
             raise EtudeError(
                 f"{PROGRAM} cannot say {text[:60]!r} with the voice {voice!r} ({reason[:200]})",
                 f"{PROGRAM} --voices lists the voices; --rate is 80 to 450.",
             )
+        if done.returncode or not _is_whole(temporary):  # a signal; or it did not see that its writes failed
+            raise EtudeError(
+                f"{path}: cannot be written whole", "Free some space, then repeat the command; it goes on."
+            )
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a WAV file has the length that its header says."""
+    with open(file, "rb") as handle:
+        head = handle.read(8)
+    return len(head) == 8 and int.from_bytes(head[4:], "little") + 8 == file.stat().st_size
 
 
 def _program() -> str:

@@ -111,6 +111,10 @@ def _parse_times(path: Path, column: pl.Series) -> NDArray[Any]:
         return column.to_numpy().astype(np.int64)
     if column.dtype.is_temporal():
         return column.cast(pl.Datetime("ms")).to_numpy().astype("datetime64[s]")
+    if column.dtype != pl.String:
+        raise EtudeError(
+            f"{path}: column {column.name} holds {column.dtype}, not times", "write ISO times or integers"
+        )
     integers = column.str.strip_chars().cast(pl.Int64, strict=False)
     if not integers.null_count():
         return integers.to_numpy()
