@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
 from etude.data import prose, read_documents, read_records, read_rows, write_records
 from etude.errors import EtudeError
@@ -62,6 +62,20 @@ def test_bad_rows_are_named_by_line_and_field_at_most_twenty(tmp_path: Path) -> 
     assert len(lines) == 20
     assert lines[0].startswith(f"{path}:2: label: ")
     assert "id, label, note?" in caught.value.hint
+
+
+def test_a_field_of_json_that_is_nested_without_end_is_a_bad_row(tmp_path: Path) -> None:
+    class Listed(BaseModel):
+        words: list[str]
+
+        @field_validator("words", mode="before")
+        @classmethod
+        def _parsed(cls, value: str) -> object:
+            return json.loads(value)
+
+    (tmp_path / "rows.csv").write_text("words\n" + "[" * 50_000 + "\n")
+    with pytest.raises(EtudeError, match=r"rows\.csv:2: nested too deeply"):
+        list(read_records(tmp_path / "rows.csv", Listed))
 
 
 @pytest.mark.parametrize(

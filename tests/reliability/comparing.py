@@ -25,6 +25,7 @@ _CLOCK = re.compile(
     rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(\+\d\d:\d\d|Z)?|\d{4}-\d\d-\d\d"
 )
 _SECONDS = re.compile(r"(^|_)s$")  # heads that are units: `s`, `tokens/s`
+_PICTURE = re.compile(r"<svg.*?</svg>|data:image/[a-z+]+;base64,[^\"']*", re.DOTALL)
 _TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 _ROW = re.compile(r"<tr.*?</tr>", re.DOTALL)
 _CELL = re.compile(r"<t[hd]\b.*?</t[hd]>", re.DOTALL)
@@ -90,16 +91,20 @@ def essence(file: Path) -> bytes:
             return _dumped(_samples(file))
         if file.suffix == ".parquet":
             return _dumped(_columns(file))
-        if file.suffix in (".html", ".md", ".svg", ".txt"):
+        if file.suffix in (".html", ".md"):
             text = file.read_text(encoding="utf-8", errors="surrogateescape")
             return _CLOCK.sub(b"", unmeasured_tables(text).encode("utf-8", "surrogateescape"))
+        if file.suffix in (".svg", ".txt"):
+            return _CLOCK.sub(b"", file.read_bytes())
     except (ValueError, sqlite3.Error, zipfile.BadZipFile):
         pass
     return file.read_bytes()
 
 
 def unmeasured_tables(text: str) -> str:
-    """A page, HTML or Markdown, without columns and rows of tables whose heads name what is measured."""
+    """A page, HTML or Markdown, without columns and rows of tables whose heads name what is measured, and
+    without pictures, which are drawn from such tables."""
+    text = _PICTURE.sub("", text)
     text = _TABLE.sub(lambda table: _without_columns(_ROW.findall(table[0]), _CELL), text)
     return _LINES.sub(lambda table: _without_columns(table[0].splitlines(), _BAR), text)
 

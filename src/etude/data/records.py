@@ -50,6 +50,9 @@ def read_records(source: Path | str, record: type[Record]) -> Iterator[Record]:
             if len(bad) >= _MOST_ERRORS:
                 break
             continue
+        except RecursionError:  # of a field that is read as JSON
+            bad.append(f"{source}:{line}: nested too deeply")
+            continue
         if not bad:
             yield checked
     if bad:

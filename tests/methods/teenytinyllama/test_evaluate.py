@@ -13,6 +13,7 @@ from etude.methods.teenytinyllama import harness
 from etude.methods.teenytinyllama.bits_per_byte import document_bits
 from etude.methods.teenytinyllama.classification import macro_f1, majority
 from etude.methods.teenytinyllama.evaluating import evaluate
+from etude.methods.teenytinyllama.held_out import corpus_of
 from etude.methods.teenytinyllama.reading import Document
 from etude.methods.teenytinyllama.suites import Item, Suite, continuation, read_suite, score_items, suite_rows
 from etude.models import load_causal_lm
@@ -258,3 +259,10 @@ def test_lm_eval_and_our_own_scoring_choose_the_same_answers(llama_folder, tmp_p
     ours = evaluate(folder, suites=(str(data),)).suites
     assert theirs[0].accuracy == pytest.approx(ours[0].accuracy)
     assert [row.accuracy for row in theirs[1:]] == pytest.approx([row.accuracy for row in ours[2:]])
+
+
+@pytest.mark.parametrize("content", ["", "data: [", "- a list", "\x00"])
+def test_settings_of_a_run_that_are_damaged_are_named(tmp_path, content):
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(EtudeError, match=r"config\.yaml: not the settings of a run"):
+        corpus_of(tmp_path)

@@ -166,7 +166,7 @@ def _json_of(text: str) -> Any:
         return None
     try:
         return json.loads(text[start:])
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             found = json_repair.loads(text[start:])
         except (ValueError, RecursionError):

@@ -244,7 +244,7 @@ def _archive(path: Path) -> list[Pair]:
         if not caption and "json" in parts:
             try:
                 stored = json.loads(parts["json"])
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise EtudeError(f"{path}: {name}.json is not JSON ({error})", "Mend the archive.") from error
             caption = str(stored.get("caption", "")).strip() if isinstance(stored, dict) else ""
         found.append(Pair(name, Picture(path / name, content=picture), (caption,)))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from etude.data import read_lines, read_records
 from etude.errors import EtudeError
@@ -136,7 +136,12 @@ def _read_plain_text(path: Path) -> list[Item]:
             item_id, _, text = line.strip().partition(" ")
             if "\t" in item_id:
                 raise EtudeError(f"{path}:{number}: a tab in the item id", "Separate id and text by a blank.")
-            items.append(Item(item_id=item_id, text=text))
+            try:
+                items.append(Item(item_id=item_id, text=text))
+            except ValidationError as error:
+                raise EtudeError(
+                    f"{path}:{number}: {error.errors()[0]['msg']}", "A line is: item id, blank, text."
+                ) from error
     return items
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PROGRAM = "espeak-ng"
+_HEADER = 44  # bytes of its WAV header
 SHARES = {"test": 0.1, "dev": 0.05}  # of the source sentences; the rest is for training
 
 
@@ -152,26 +153,23 @@ def speak(text: str, path: Path, *, voice: str = "en-us", rate: int = 140) -> No
     """
     if path.is_file():
         return
-    with atomic_path(path) as temporary:
-        command = [_program(), "-v", voice, "-s", str(rate), "-w", str(temporary), "--stdin"]
-        done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
-        if done.returncode > 0 or not (done.returncode or temporary.is_file()):
-            reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
-            raise EtudeError(
-                f"{PROGRAM} cannot say {text[:60]!r} with the voice {voice!r} ({reason[:200]})",
-                f"{PROGRAM} --voices lists the voices; --rate is 80 to 450.",
-            )
-        if done.returncode or not _is_whole(temporary):  # a signal; or it did not see that its writes failed
-            raise EtudeError(
-                f"{path}: cannot be written whole", "Free some space, then repeat the command; it goes on."
-            )
+    command = [_program(), "-v", voice, "-s", str(rate), "--stdin", "--stdout"]
+    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    if done.returncode or len(done.stdout) < _HEADER:
+        reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
+        raise EtudeError(
+            f"{PROGRAM} cannot say {text[:60]!r} with the voice {voice!r} ({reason[:200]})",
+            f"{PROGRAM} --voices lists the voices; --rate is 80 to 450.",
+        )
+    with atomic_path(path) as temporary:  # written here: the program does not see a full disk
+        temporary.write_bytes(_with_lengths(done.stdout))
 
 
-def _is_whole(file: Path) -> bool:
-    """Whether a WAV file has the length that its header says."""
-    with open(file, "rb") as handle:
-        head = handle.read(8)
-    return len(head) == 8 and int.from_bytes(head[4:], "little") + 8 == file.stat().st_size
+def _with_lengths(wav: bytes) -> bytes:
+    """A WAV file that was piped, with the lengths in its header that were not known at its start."""
+    size = len(wav) - 8, len(wav) - _HEADER
+    riff, data = (length.to_bytes(4, "little") for length in size)
+    return wav[:4] + riff + wav[8 : _HEADER - 4] + data + wav[_HEADER:]
 
 
 def _program() -> str:

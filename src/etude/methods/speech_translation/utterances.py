@@ -7,6 +7,7 @@ their own column names, and a Kaldi folder by `wav.scp`, `segments`, `text` and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def read_utterances(source: Path | str, *, split: str | None = None) -> list[Utt
         if row.id in seen:
             raise EtudeError(f"{source}: two utterances have the id {row.id!r}", "Ids must be unique.")
         seen.add(row.id)
-    missing = [row for row in rows if not row.reference.path.is_file()]
+    missing = [row for row in rows if not isfile(row.reference.path)]  # False for an impossible name too
     if missing:
         raise EtudeError(
             f"{source}: {len(missing)} of {len(rows)} audio files are missing, the first is "

@@ -31,7 +31,12 @@ def _named_corpus(run: Path) -> Path | None:
     config = run / "config.yaml"
     if not config.is_file():
         return None
-    folder = yaml.safe_load(config.read_text(encoding="utf-8")).get("data")
+    try:
+        folder = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise EtudeError(
+            f"{config}: not the settings of a run", "It is damaged: restore it, or repeat the training."
+        ) from error
     return Path(folder) if folder is not None and (Path(folder) / MANIFEST).is_file() else None
 
 

@@ -88,7 +88,8 @@ class HeldOut:
         from tokenizers import Tokenizer
 
         shards = self.batches.shards
-        tokenizer = Tokenizer.from_file(str(shards.folder / TOKENIZER / "tokenizer.json"))
+        path = shards.folder / TOKENIZER / "tokenizer.json"
+        tokenizer = Tokenizer.from_file(str(path))
         made: list[dict[str, str]] = []
         for number in range(_SAMPLES):
             start = number * (len(shards) // _SAMPLES)
