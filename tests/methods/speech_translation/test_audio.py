@@ -118,3 +118,15 @@ def test_long_audio_is_cut_where_it_is_quiet() -> None:
 
 def test_the_same_samples_have_the_same_hash() -> None:
     assert audio_hash(tone(0.3)) == audio_hash(tone(0.3).copy()) != audio_hash(tone(0.3, 441))
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.999])
+def test_a_wav_file_that_was_cut_off_is_refused(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "a.wav"
+    write_wav(path, np.zeros(16_000, np.float32))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    with pytest.raises(EtudeError, match=r"a\.wav: cut off: [\d,]+ of 32,044 bytes"):
+        read_audio(path)
+    path.write_bytes(whole[:4] + b"\xff\xff\xff\xff" + whole[8:])  # of a stream whose length was not known
+    assert len(read_audio(path)) == 16_000

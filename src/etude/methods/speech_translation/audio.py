@@ -22,6 +22,7 @@ from etude.render import console
 
 RATE = 16_000
 SHORTEST = 0.1  # seconds
+_STREAMED = 0x7FFF0000  # lengths from here on stand for an unknown one
 Samples = NDArray[np.float32]
 
 
@@ -220,6 +221,7 @@ class _Wav:
 def _open(path: Path) -> _File:
     if not path.is_file():
         raise EtudeError(f"{path}: no such audio file", "Check the path in the data file.")
+    _refuse_cut_off(path)
     try:
         import soundfile
     except ModuleNotFoundError as error:
@@ -237,6 +239,18 @@ def _open(path: Path) -> _File:
             f"{path}: not audio that can be read ({error.error_string})", "Give WAV, FLAC, MP3 or OGG."
         ) from error
     return opened
+
+
+def _refuse_cut_off(path: Path) -> None:
+    """Refuse a WAV file that is shorter than its header says, of which readers give the rest."""
+    with open(path, "rb") as handle:
+        head = handle.read(8)
+    said, there = int.from_bytes(head[4:], "little") + 8, path.stat().st_size
+    if head[:4] == b"RIFF" and there < said < _STREAMED:
+        raise EtudeError(
+            f"{path}: cut off: {there:,} of {said:,} bytes are there",
+            "Restore it, or leave this utterance out.",
+        )
 
 
 @cache

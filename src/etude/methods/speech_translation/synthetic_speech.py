@@ -8,8 +8,10 @@ is not, so the source language should be English.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -153,8 +155,7 @@ def speak(text: str, path: Path, *, voice: str = "en-us", rate: int = 140) -> No
     """
     if path.is_file():
         return
-    command = [_program(), "-v", voice, "-s", str(rate), "--stdin", "--stdout"]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
+    done = _run("-v", voice, "-s", str(rate), "--stdin", "--stdout", said=text)
     if done.returncode or len(done.stdout) < _HEADER:
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
         raise EtudeError(
@@ -172,6 +173,16 @@ def _with_lengths(wav: bytes) -> bytes:
     return wav[:4] + riff + wav[8 : _HEADER - 4] + data + wav[_HEADER:]
 
 
+def _run(*arguments: str, said: str = "") -> subprocess.CompletedProcess[bytes]:
+    """The program in a home of its own: it looks for a sound server and leaves folders behind."""
+    with tempfile.TemporaryDirectory(prefix="etude-espeak-") as home:
+        places = dict.fromkeys(("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"), home)
+        return subprocess.run(
+            [_program(), *arguments], input=said.encode(), capture_output=True, check=False,
+            env={**os.environ, **places},
+        )  # fmt: skip
+
+
 def _program() -> str:
     found = shutil.which(PROGRAM)
     if found is None:
@@ -182,8 +193,7 @@ def _program() -> str:
 
 
 def _version() -> str:
-    done = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=False)
-    words = done.stdout.split()
+    words = _run("--version").stdout.decode(errors="replace").split()
     return next((word for word in words if word[:1].isdigit()), "of unknown version")
 
 
