@@ -67,15 +67,13 @@ def _wrong(site: Site, verb: str, name: str, ended: object) -> Iterator[str]:
             yield from (f"silently: {one}" for one in differing)
     elif not ended.told:
         yield f"ends with {ended.status}: {tail(ended.err)}"
-    elif not (shorter or any(part in ended.err for part in _names(file)) or _ROW.search(ended.err)):
+    elif not (shorter or _named(file, ended.err) or _ROW.search(ended.err)):
         yield f"does not name it: {tail(ended.err)}"
 
 
-def _names(file: Path) -> Iterator[str]:
-    """What an error may call a file: its own name, or that of a folder it lies in."""
-    yield file.name
-    yield from (str(Path(*file.parts[:depth])) for depth in range(2, len(file.parts)))
-    yield from (f"{part}: " for part in file.parts[1:-1])
+def _named(file: Path, said: str) -> bool:
+    """Whether an error calls a file by its name or by that of a folder it lies in."""
+    return any(re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", said) for part in file.parts[1:])
 
 
 def _shared(site: Site, file: Path) -> bool:
