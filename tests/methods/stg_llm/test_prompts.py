@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etude.errors import EtudeError
@@ -42,6 +42,7 @@ def test_an_ongoing_event_tells_how_long_it_has_lasted_but_not_when_it_ends() ->
 
 
 @given(st.integers(0, 191), st.floats(0, 47), st.floats(0, 10))
+@example(0, 2e-05, 0.0)
 def test_an_event_that_has_not_begun_leaves_no_trace(row: int, begins: float, lasts: float) -> None:
     event = Event(start=at(begins), end=at(begins + lasts), kind="incident", text="SECRET")
     said = "SECRET" in build_prompt(RING, row, [event])

@@ -117,11 +117,13 @@ def write_graph(connection: duckdb.DuckDBPyConnection, folder: Path, relations: 
     """
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        facts = "SELECT o::USMALLINT AS o, h, t FROM facts JOIN numbered USING (rid)"
-        connection.execute(f"COPY ({facts}) TO {sql(str(temporary / 'facts.parquet'))} (FORMAT parquet)")
-        connection.execute(
-            f"COPY (SELECT i, term FROM terms) TO {sql(str(temporary / 'terms.parquet'))} (FORMAT parquet)"
-        )
+        # in an order: threads finish a join as they come, and the same graph is to be the same bytes
+        tables = {
+            "facts": "SELECT o::USMALLINT AS o, h, t FROM facts JOIN numbered USING (rid) ORDER BY ALL",
+            "terms": "SELECT i, term FROM terms ORDER BY i",
+        }
+        for name, rows in tables.items():
+            connection.execute(f"COPY ({rows}) TO {sql(str(temporary / f'{name}.parquet'))} (FORMAT parquet)")
         pq.write_table(pa.table({"rel": list(relations)}), temporary / "relations.parquet")
 
 

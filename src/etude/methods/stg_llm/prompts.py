@@ -131,7 +131,7 @@ def _instant(time: datetime | int, panel: SensorPanel) -> Any:
     if panel.has_calendar != isinstance(time, datetime):
         raise TypeError(time)
     if isinstance(time, datetime):
-        return np.datetime64(time.replace(tzinfo=None), "s")
+        return np.datetime64(time.replace(tzinfo=None), "us")  # a fraction of a second later is later
     return np.int64(time)
 
 
